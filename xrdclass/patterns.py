@@ -1,0 +1,266 @@
+"""Grids, sets of patterns, scaling and resampling: numbers on a two-theta axis, no physics."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from .errors import DataError
+from .files import write_safely
+
+
+@dataclass(frozen=True)
+class TwoThetaGrid:
+    """An even two-theta axis in degrees; both ends are points of it.
+
+    Raises
+    ------
+    DataError
+        If the step is not positive or the range is empty or outside 0-180 degrees.
+
+    Examples
+    --------
+    >>> TwoThetaGrid(5, 90, 0.01).n_points
+    8501
+    """
+
+    start: float = 5.0
+    stop: float = 90.0
+    step: float = 0.01
+
+    def __post_init__(self):
+        if not (0 <= self.start < self.stop < 180 and 0 < self.step < self.stop - self.start):
+            raise DataError(
+                "A two-theta grid needs 0 <= start < stop < 180 degrees and a positive step that "
+                f"fits in between; got {self.start} to {self.stop} in steps of {self.step}."
+            )
+
+    @property
+    def n_points(self) -> int:
+        return round((self.stop - self.start) / self.step) + 1
+
+    @property
+    def two_theta(self) -> np.ndarray:
+        """The points of the axis, float64, shape (n_points,), degrees."""
+        return self.start + self.step * np.arange(self.n_points)
+
+    def to_dict(self) -> dict:
+        return asdict(self)
+
+
+#: The one place that says 5 to 90 degrees in steps of 0.01.
+DEFAULT_GRID = TwoThetaGrid()
+
+
+@dataclass
+class PatternSet:
+    """Patterns on one grid, with what is known of each.
+
+    Attributes
+    ----------
+    intensity : float32, shape (n, grid.n_points)
+    labels : int64, shape (n,); an index into ``names``
+    names : tuple of the phases' names, in the order of the labels
+    grid : TwoThetaGrid
+    parameters : dict of arrays whose first axis is n: what was drawn for each pattern
+    """
+
+    intensity: np.ndarray
+    labels: np.ndarray
+    names: tuple[str, ...]
+    grid: TwoThetaGrid = DEFAULT_GRID
+    parameters: dict[str, np.ndarray] = field(default_factory=dict)
+
+    def __post_init__(self):
+        self.intensity = np.asarray(self.intensity, dtype=np.float32)
+        self.labels = np.asarray(self.labels, dtype=np.int64)
+        self.names = tuple(str(name) for name in self.names)
+        n = len(self.labels)
+        if self.intensity.shape != (n, self.grid.n_points):
+            raise DataError(
+                f"A pattern set of {n} labels on this grid needs intensities of shape "
+                f"{(n, self.grid.n_points)}; got {self.intensity.shape}."
+            )
+        if n and not 0 <= self.labels.min() <= self.labels.max() < len(self.names):
+            raise DataError(
+                f"Labels must lie between 0 and {len(self.names) - 1}, one for each of "
+                f"{', '.join(self.names)}; got {self.labels.min()} to {self.labels.max()}."
+            )
+        for key, values in self.parameters.items():
+            if len(values) != n:
+                raise DataError(f"Parameter {key!r} has {len(values)} values for {n} patterns.")
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def subset(self, index) -> PatternSet:
+        """The patterns at ``index`` (integers, a slice or a mask)."""
+        return PatternSet(
+            self.intensity[index],
+            self.labels[index],
+            self.names,
+            self.grid,
+            {key: values[index] for key, values in self.parameters.items()},
+        )
+
+    def with_intensity(self, intensity) -> PatternSet:
+        """The same patterns with other intensities, shape (n, grid.n_points)."""
+        return PatternSet(intensity, self.labels, self.names, self.grid, self.parameters)
+
+    @classmethod
+    def concatenate(cls, sets: Sequence[PatternSet]) -> PatternSet:
+        """One set out of several on the same grid with the same names."""
+        sets = list(sets)
+        first = sets[0]
+        if any(s.grid != first.grid or s.names != first.names for s in sets):
+            raise DataError("Only pattern sets with the same grid and names can be joined.")
+        keys = [k for k in first.parameters if all(k in s.parameters for s in sets)]
+        return cls(
+            np.concatenate([s.intensity for s in sets]),
+            np.concatenate([s.labels for s in sets]),
+            first.names,
+            first.grid,
+            {k: np.concatenate([s.parameters[k] for s in sets]) for k in keys},
+        )
+
+    def save(self, path, overwrite: bool = False) -> Path:
+        """Write a compressed ``.npz`` file without pickled objects; return its path.
+
+        Raises
+        ------
+        DataError
+            If the file exists and ``overwrite`` is false, or the folder cannot be written to.
+        """
+        arrays = {f"parameter_{key}": values for key, values in self.parameters.items()}
+        arrays.update(
+            intensity=self.intensity,
+            labels=self.labels,
+            names=np.array(self.names, dtype=str),
+            grid=np.array(json.dumps(self.grid.to_dict())),
+        )
+        return write_safely(path, lambda file: np.savez_compressed(file, **arrays), overwrite)
+
+    @classmethod
+    def load(cls, path) -> PatternSet:
+        """Read a file that `save` wrote.
+
+        Raises
+        ------
+        DataError
+            If the file is missing or is no pattern set.
+        """
+        try:
+            with np.load(path, allow_pickle=False) as file:
+                arrays = {key: file[key] for key in file.files}
+            return cls(
+                arrays["intensity"],
+                arrays["labels"],
+                tuple(arrays["names"].tolist()),
+                TwoThetaGrid(**json.loads(str(arrays["grid"]))),
+                {k[10:]: v for k, v in arrays.items() if k.startswith("parameter_")},
+            )
+        except FileNotFoundError:
+            raise DataError(f"There is no file {path}; expected patterns saved as .npz.") from None
+        except DataError:
+            raise
+        except Exception as error:
+            raise DataError(
+                f"{path} is not a pattern set (.npz from 'xrdclass simulate'): {error}"
+            ) from None
+
+
+def min_max_scale(intensity) -> np.ndarray:
+    """Scale each pattern to 0...1; a flat pattern becomes zeros.
+
+    Parameters
+    ----------
+    intensity : array, shape (points,) or (n, points)
+
+    Returns
+    -------
+    float32 array of the same shape
+
+    Raises
+    ------
+    DataError
+        If a pattern has no points or holds NaN or infinity.
+
+    Examples
+    --------
+    >>> min_max_scale([2.0, 4.0, 3.0]).tolist()
+    [0.0, 1.0, 0.5]
+    """
+    intensity = np.asarray(intensity)
+    if intensity.dtype != np.float32:
+        intensity = intensity.astype(float)
+    if intensity.ndim == 0 or intensity.shape[-1] == 0:
+        raise DataError("A pattern without points cannot be scaled.")
+    if intensity.size == 0:
+        return intensity.astype(np.float32)
+    low = intensity.min(axis=-1, keepdims=True)
+    span = intensity.max(axis=-1, keepdims=True) - low
+    if not np.isfinite(span).all():
+        raise DataError("A pattern that holds NaN or infinity cannot be scaled; remove them first.")
+    return ((intensity - low) / np.where(span > 0, span, 1)).astype(np.float32, copy=False)
+
+
+def resample(two_theta, intensity, grid: TwoThetaGrid = DEFAULT_GRID) -> np.ndarray:
+    """A scan's intensity on a grid.
+
+    Between the scan's points the intensity is interpolated linearly. Where the scan is finer than
+    the grid, the points nearest to each grid point are averaged, so that no counts are thrown
+    away. Beyond the scan's ends its outermost intensity is carried on.
+
+    Parameters
+    ----------
+    two_theta : array, shape (m,), degrees, increasing
+    intensity : array, shape (m,)
+
+    Returns
+    -------
+    float32 array, shape (grid.n_points,)
+
+    Raises
+    ------
+    DataError
+        If scan and grid do not overlap.
+    """
+    two_theta = np.asarray(two_theta, dtype=float)
+    intensity = np.asarray(intensity, dtype=float)
+    if two_theta.size == 0 or two_theta[-1] < grid.start or two_theta[0] > grid.stop:
+        seen = f"{two_theta[0]:g} to {two_theta[-1]:g}" if two_theta.size else "no angles"
+        raise DataError(
+            f"The scan ({seen} degrees) does not overlap the grid "
+            f"({grid.start:g} to {grid.stop:g} degrees)."
+        )
+    axis = grid.two_theta
+    values = np.interp(axis, two_theta, intensity)
+    if two_theta.size > 1 and np.median(np.diff(two_theta)) < 0.75 * grid.step:
+        nearest = np.rint((two_theta - grid.start) / grid.step).astype(int)
+        inside = (nearest >= 0) & (nearest < grid.n_points)
+        count = np.bincount(nearest[inside], minlength=grid.n_points)
+        total = np.bincount(nearest[inside], intensity[inside], minlength=grid.n_points)
+        values = np.where(count > 0, total / np.maximum(count, 1), values)
+    return values.astype(np.float32)
+
+
+def split(patterns: PatternSet, fraction: float, seed=0) -> tuple[PatternSet, PatternSet]:
+    """Split at random into two sets, the second with ``fraction`` of each label's patterns.
+
+    Raises
+    ------
+    DataError
+        If the fraction is not between 0 and 1.
+    """
+    if not 0 < fraction < 1:
+        raise DataError(f"The fraction to split off must lie between 0 and 1; got {fraction}.")
+    rng = np.random.default_rng(seed)
+    second = np.zeros(len(patterns), dtype=bool)
+    for label in np.unique(patterns.labels):
+        members = rng.permutation(np.flatnonzero(patterns.labels == label))
+        second[members[: round(fraction * len(members))]] = True
+    return patterns.subset(~second), patterns.subset(second)

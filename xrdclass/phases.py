@@ -1,0 +1,305 @@
+"""Crystal structures: the five TiO2 phases, or any folder of CIF files."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .errors import DownloadError, PhaseError
+from .files import write_safely
+
+if TYPE_CHECKING:
+    from pymatgen.core import Structure
+
+CIF_FOLDER = Path(__file__).parent / "cifs"
+COD_URL = "https://www.crystallography.net/cod/{entry}.cif"
+
+
+@dataclass(frozen=True)
+class Phase:
+    """One crystal structure that a classifier can name.
+
+    Attributes
+    ----------
+    name : the CIF file's name without its ending
+    label : int, the place of the name among all names, sorted
+    structure : pymatgen Structure of the conventional cell, lengths in Å
+    source : where the numbers come from
+    """
+
+    name: str
+    label: int
+    structure: Structure
+    source: str
+
+
+@dataclass(frozen=True)
+class CrystalData:
+    """A published structure: the numbers that a CIF file is written from.
+
+    ``cell`` is (a, b, c, alpha, beta, gamma) in Å and degrees; ``atoms`` maps a site label to
+    fractional coordinates. ``space_group`` is a full symbol as pymatgen spells it.
+    """
+
+    title: str
+    space_group: str
+    number: int
+    cell: tuple[float, float, float, float, float, float]
+    atoms: dict[str, tuple[float, float, float]]
+    source: str
+    cod: int
+
+
+#: The five TiO2 phases. The numbers are the cited authors' own; only rutile's COD entry is known
+#: to hold the same ones.
+SHIPPED = {
+    "anatase": CrystalData(
+        "Anatase, TiO2",
+        "I4_1/amd",
+        141,
+        (3.7842, 3.7842, 9.5146, 90, 90, 90),
+        {"Ti1": (0, 0, 0), "O1": (0, 0, 0.2081)},
+        "Horn, Schwerdtfeger & Meagher (1972), Z. Kristallogr. 136, 273-281",
+        9009086,
+    ),
+    "beta-TiO2": CrystalData(
+        "beta-TiO2, TiO2(B), bronze type",
+        "C2/m",
+        12,
+        (12.1787, 3.7412, 6.5249, 90, 107.054, 90),
+        {
+            "Ti1": (0.1969, 0, 0.2877),
+            "Ti2": (0.1007, 0, 0.7092),
+            "O1": (0.1294, 0, 0.0047),
+            "O2": (0.2358, 0, 0.6561),
+            "O3": (0.3642, 0, 0.2953),
+            "O4": (0.0588, 0, 0.3723),
+        },
+        "Feist & Davies (1992), J. Solid State Chem. 101, 275-295",
+        1528778,
+    ),
+    "brookite": CrystalData(
+        "Brookite, TiO2",
+        "Pbca",
+        61,
+        (9.174, 5.449, 5.138, 90, 90, 90),
+        {
+            "Ti1": (0.1289, 0.0972, 0.8628),
+            "O1": (0.0095, 0.1491, 0.1835),
+            "O2": (0.2314, 0.1110, 0.5366),
+        },
+        "Meagher & Lager (1979), Can. Mineral. 17, 77-85",
+        8104269,
+    ),
+    "rutile": CrystalData(
+        "Rutile, TiO2",
+        "P4_2/mnm",
+        136,
+        (4.5937, 4.5937, 2.9587, 90, 90, 90),
+        {"Ti1": (0, 0, 0), "O1": (0.30478, 0.30478, 0)},
+        "Howard, Sabine & Dickson (1991), Acta Cryst. B47, 462-468",
+        9015662,
+    ),
+    "TiO2-II": CrystalData(
+        "TiO2-II, alpha-PbO2 type",
+        "Pbcn",
+        60,
+        (4.515, 5.497, 4.939, 90, 90, 90),
+        {"Ti1": (0, 0.171, 0.25), "O1": (0.286, 0.376, 0.412)},
+        "Simons & Dachille (1967), Acta Cryst. 23, 334-336",
+        1530026,
+    ),
+}
+
+
+def cif_text(name: str, data: CrystalData) -> str:
+    """A CIF file for one published structure, with its symmetry operations written out."""
+    from pymatgen.symmetry.groups import SpaceGroup
+
+    group = SpaceGroup(data.space_group)
+    operations = sorted((op.as_xyz_str() for op in group.symmetry_ops), key=lambda s: (len(s), s))
+    keys = ("length_a", "length_b", "length_c", "angle_alpha", "angle_beta", "angle_gamma")
+    lines = [
+        f"# {data.title}",
+        f"# Numbers from {data.source}.",
+        "# Written by xrdclass.phases.write_cifs.",
+        f"data_{name}",
+        f"_chemical_name_mineral '{data.title}'",
+        f"_publ_section_references '{data.source}'",
+        f"_space_group_name_H-M_alt '{data.space_group.replace('_', '')}'",
+        f"_space_group_IT_number {data.number}",
+        *(f"_cell_{key} {value}" for key, value in zip(keys, data.cell, strict=True)),
+        "loop_",
+        "_space_group_symop_operation_xyz",
+        *(f"'{operation}'" for operation in operations),
+        "loop_",
+        "_atom_site_label",
+        "_atom_site_type_symbol",
+        "_atom_site_fract_x",
+        "_atom_site_fract_y",
+        "_atom_site_fract_z",
+        "_atom_site_occupancy",
+        *(
+            f"{site} {site.rstrip('0123456789')} {x} {y} {z} 1"
+            for site, (x, y, z) in data.atoms.items()
+        ),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def write_cifs(folder=CIF_FOLDER, overwrite: bool = False) -> list[Path]:
+    """Write the five TiO2 phases as CIF files into a folder; return their paths."""
+    paths = []
+    for name, data in SHIPPED.items():
+        text = cif_text(name, data).encode("ascii")
+        path = Path(folder) / f"{name}.cif"
+        paths.append(write_safely(path, partial(_write, text), overwrite))
+    return paths
+
+
+def _write(content: bytes, file) -> None:
+    file.write(content)
+
+
+def load_phases(folder=None) -> list[Phase]:
+    """Phases from a folder of CIF files, labelled in the order of their sorted names.
+
+    Parameters
+    ----------
+    folder : path, optional
+        A folder with ``.cif`` files. Without it, the five TiO2 phases.
+
+    Raises
+    ------
+    PhaseError
+        If the folder holds no CIF file, or one of them is no crystal structure.
+
+    Examples
+    --------
+    >>> [phase.name for phase in load_phases()]
+    ['anatase', 'beta-TiO2', 'brookite', 'rutile', 'TiO2-II']
+    """
+    folder = Path(folder) if folder is not None else CIF_FOLDER
+    if not folder.is_dir():
+        raise PhaseError(f"Expected a folder of CIF files; {folder} is not a folder.")
+    paths = [p for p in folder.iterdir() if p.suffix.lower() == ".cif" and p.is_file()]
+    if not paths:
+        raise PhaseError(f"The folder {folder} holds no .cif file; put one a phase into it.")
+    paths.sort(key=lambda p: (p.stem.lower(), p.stem))
+    stems = [p.stem.lower() for p in paths]
+    for one, other in zip(stems, stems[1:], strict=False):
+        if one == other:
+            raise PhaseError(f"Two CIF files in {folder} are called {one!r}; rename one of them.")
+    return [Phase(p.stem, label, *read_cif(p)) for label, p in enumerate(paths)]
+
+
+def read_cif(path) -> tuple[Structure, str]:
+    """The structure in a CIF file, and where its numbers come from.
+
+    Partly occupied sites are kept: their atoms scatter in proportion to their occupancy. A
+    warning says so, and another one says if the file states no symmetry.
+
+    Raises
+    ------
+    PhaseError
+        If the file cannot be read as a crystal structure.
+    """
+    from pymatgen.io.cif import CifParser
+
+    path = Path(path)
+    try:
+        text = path.read_bytes().decode("utf-8", errors="replace")
+    except OSError as error:
+        raise PhaseError(f"{path} cannot be read: {error.strerror}.") from None
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            parser = CifParser.from_str(text, occupancy_tolerance=1.05)
+            structure = parser.parse_structures(primitive=False)[0]
+            block = next(iter(parser.as_dict().values()))
+    except Exception as error:
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise PhaseError(
+            f"{path} is not a crystal structure in CIF format: {reason.rstrip('.')}. Expected a "
+            "cell, a space group or symmetry operations, and atoms with fractional coordinates."
+        ) from None
+    _check_elements(path, structure)
+    if not structure.is_ordered:
+        warnings.warn(
+            f"{path.name}: some sites are partly occupied; the pattern is that of the average "
+            "structure, without any ordering.",
+            stacklevel=2,
+        )
+    if not any("symop" in key or "symmetry_equiv" in key or "H-M" in key for key in block):
+        warnings.warn(
+            f"{path.name} states no symmetry; its atoms are taken as the whole cell (P1). If it "
+            "lists the asymmetric unit only, add the space group.",
+            stacklevel=2,
+        )
+    source = str(block.get("_publ_section_references") or f"CIF file {path.name}")
+    return structure, source
+
+
+def _check_elements(path: Path, structure: Structure) -> None:
+    from pymatgen.analysis.diffraction.xrd import ATOMIC_SCATTERING_PARAMS
+
+    known = set(ATOMIC_SCATTERING_PARAMS)
+    unknown = {
+        str(species)
+        for site in structure
+        for species in site.species
+        if getattr(species, "symbol", None) not in known
+    }
+    if unknown:
+        raise PhaseError(
+            f"{path} names {', '.join(sorted(unknown))}, for which no X-ray scattering factor is "
+            "known; expected chemical elements."
+        )
+
+
+def download_cod(entry: int | str, folder=None) -> Path:
+    """Fetch one CIF file from the Crystallography Open Database, once; return its path.
+
+    Parameters
+    ----------
+    entry : the COD number, seven digits
+    folder : path, optional
+        Where to keep the file; by default the user's cache.
+
+    Raises
+    ------
+    DownloadError
+        If the number is no COD number, the database cannot be reached, or what it sends is not a
+        crystal structure.
+    """
+    import pooch
+
+    entry = str(entry)
+    if not (entry.isdecimal() and len(entry) == 7):
+        raise DownloadError(
+            f"A COD entry is a number of seven digits, such as 9015662; got {entry!r}."
+        )
+    folder = Path(folder) if folder is not None else Path(pooch.os_cache("xrdclass")) / "cod"
+    url = COD_URL.format(entry=entry)
+    try:
+        path = pooch.retrieve(
+            url,
+            known_hash=None,
+            fname=f"{entry}.cif",
+            path=folder,
+            downloader=pooch.HTTPDownloader(timeout=30),
+        )
+    except Exception as error:
+        raise DownloadError(
+            f"COD entry {entry} could not be fetched from {url} ({type(error).__name__}). Without "
+            "a network, use the shipped phases or put CIF files into a folder of your own."
+        ) from None
+    try:
+        read_cif(path)
+    except PhaseError as error:
+        Path(path).unlink(missing_ok=True)
+        raise DownloadError(f"What {url} sent is not a crystal structure: {error}") from None
+    return Path(path)
