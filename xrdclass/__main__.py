@@ -1,0 +1,327 @@
+"""The command line: `xrdclass` or `python -m xrdclass`."""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import os
+import sys
+import warnings
+from pathlib import Path
+
+from . import __version__
+from .errors import DataError, UserError
+
+
+def main(arguments=None) -> int:
+    """Run one command; return its exit status. No traceback reaches a user."""
+    warnings.showwarning = lambda message, *_: print(f"xrdclass: {message}", file=sys.stderr)
+    options = _parser().parse_args(arguments)
+    try:
+        return options.run(options) or 0
+    except UserError as error:
+        return _complain(error, 2)
+    except BrokenPipeError:
+        # Whoever read our output has stopped; keep Python from complaining at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except KeyboardInterrupt:
+        return _complain("stopped; nothing half-written is left behind.", 130)
+    except MemoryError:
+        return _complain("there is not enough memory; ask for fewer patterns at a time.", 1)
+    except OSError as error:
+        name = f"{error.filename}: " if error.filename else ""
+        return _complain(f"{name}{error.strerror or error}.", 1)
+
+
+def _complain(message, status: int) -> int:
+    print(f"xrdclass: {message}", file=sys.stderr)
+    return status
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message):
+        self.exit(2, f"{self.prog}: {message}. See '{self.prog} --help'.\n")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog="xrdclass",
+        description="Tell crystal phases apart by their powder X-ray diffraction patterns.",
+    )
+    parser.add_argument("--version", action="version", version=f"xrdclass {__version__}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND", parser_class=_Parser)
+
+    def command(name, run, text):
+        sub = commands.add_parser(name, help=text, description=text)
+        sub.set_defaults(run=run)
+        return sub
+
+    sub = command("simulate", _simulate, "Simulate patterns of the phases in a folder of CIFs.")
+    sub.add_argument("cif_dir", nargs="?", help="folder of CIF files; default: the TiO2 phases")
+    sub.add_argument("--out", help="pattern file to write, .npz")
+    sub.add_argument("--npy", metavar="DIR", help="also write x_train.npy and so on into a folder")
+    sub.add_argument("--two-theta", nargs=2, type=float, default=(5.0, 90.0), metavar="DEGREES")
+    sub.add_argument("--step", type=float, default=0.01, help="degrees (%(default)s)")
+    sub.add_argument("--wavelength", default="Cu", help="Cu, Co, Mo, Fe, Cr or Å (%(default)s)")
+    sub.add_argument("--strain", type=float, default=0.04, help="largest strain (%(default)s)")
+    sub.add_argument("--texture", type=float, default=0.8, help="strongest, 0-1 (%(default)s)")
+    sub.add_argument("--domain-sizes", nargs=2, type=float, default=(20.0, 50.0), metavar="NM")
+    sub.add_argument("--profile", default="gaussian", help="peak shape (%(default)s)")
+    sub.add_argument("--k-alpha2", action="store_true", help="resolve the doublet")
+    sub.add_argument("--n-train", type=_count, default=100, help="a phase (%(default)s)")
+    sub.add_argument("--n-val", type=int, default=20, help="a phase (%(default)s)")
+    sub.add_argument("--seed", type=int, default=0)
+    sub.add_argument("--processes", type=_count, default=1)
+    sub.add_argument("--force", action="store_true", help="overwrite existing files")
+
+    sub = command("add-noise", _add_noise, "Add background and counting noise to patterns.")
+    sub.add_argument("patterns", help="pattern file, .npz")
+    sub.add_argument("--out", required=True, help="pattern file to write, .npz")
+    sub.add_argument(
+        "--noise",
+        nargs=2,
+        type=float,
+        default=(0.01, 0.05),
+        metavar="PART",
+        help="counting noise of the strongest peak, smallest and largest (0.01 0.05)",
+    )
+    sub.add_argument("--seed", type=int, default=0)
+    sub.add_argument("--force", action="store_true", help="overwrite an existing file")
+
+    sub = command("train", _train, "Train a network on patterns.")
+    sub.add_argument("patterns", help="pattern file, .npz")
+    sub.add_argument("--out", required=True, help="classifier file to write, .keras")
+    sub.add_argument("--network", default="compact", help="compact or original (%(default)s)")
+    sub.add_argument("--epochs", type=_count, default=15, help="(%(default)s)")
+    sub.add_argument("--batch-size", type=_count, default=32, help="(%(default)s)")
+    sub.add_argument("--seed", type=int, default=0)
+    sub.add_argument("--force", action="store_true", help="overwrite an existing file")
+
+    sub = command("identify", _identify, "Name the phases in measured scans.")
+    sub.add_argument("scans", nargs="+", metavar="SCAN", help="scan file")
+    sub.add_argument("--model", required=True, help="classifier file, .keras")
+    sub.add_argument("--wavelength", help="Cu, Co, Mo, Fe, Cr or Å, if the file does not say")
+    sub.add_argument("--format", choices=("table", "json", "csv"), default="table")
+    sub.add_argument("--plot", metavar="DIR", help="draw each scan into a folder")
+    sub.add_argument("--force", action="store_true", help="overwrite existing plots")
+
+    sub = command("rruff", _rruff, "List the RRUFF patterns and where each comes from.")
+    sub.add_argument("--download", action="store_true", help="fetch what is missing")
+    sub.add_argument("--dir", help="folder of scans to look in; default: $XRDCLASS_DATA")
+    return parser
+
+
+def _count(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"expected a number of at least 1, got {value}")
+    return value
+
+
+def _bar(items, total, description):
+    """A progress bar on a terminal, for what takes longer than a second."""
+    from tqdm import tqdm
+
+    return tqdm(items, total=total, desc=description, delay=1, disable=None, file=sys.stderr)
+
+
+def _refuse_existing(path, force: bool) -> None:
+    """Say no before hours of work, not after."""
+    if Path(path).exists() and not force:
+        raise DataError(f"{path} exists already; choose another name, or overwrite with --force.")
+
+
+def _simulate(options) -> None:
+    import numpy as np
+
+    from .files import write_safely
+    from .patterns import PatternSet, TwoThetaGrid
+    from .phases import load_phases
+    from .simulation import BLOCK, Variation, simulate_batches
+
+    if not (options.out or options.npy):
+        raise DataError("Say where to write the patterns: --out FILE.npz, --npy DIR or both.")
+    if options.n_val < 0:
+        raise DataError(f"--n-val must be 0 or more; got {options.n_val}.")
+    parts = [f"{a}_{b}.npy" for b in ("train", "val") for a in ("x", "y")]
+    targets = [Path(options.npy) / part for part in parts] if options.npy else []
+    for path in [*targets, *([options.out] if options.out else [])]:
+        _refuse_existing(path, options.force)
+    phases = load_phases(options.cif_dir)
+    variation = Variation(
+        strain=options.strain,
+        texture=options.texture,
+        domain_size=tuple(options.domain_sizes),
+        profile=options.profile,
+        k_alpha2=options.k_alpha2,
+    )
+    grid = TwoThetaGrid(*options.two_theta, options.step)
+    n = options.n_train + options.n_val
+    batches = simulate_batches(
+        phases, n, variation, grid, options.wavelength, options.seed, options.processes
+    )
+    blocks = list(_bar(batches, len(phases) * -(-n // BLOCK), "simulating"))
+    blocks.sort(key=lambda block: block.labels[0])
+    patterns = PatternSet.concatenate(blocks)
+    is_validation = np.arange(len(patterns)) % n >= options.n_train
+    patterns.parameters["is_validation"] = is_validation
+    patterns.parameters["wavelength"] = np.full(len(patterns), _mean(options.wavelength))
+    if options.out:
+        patterns.save(options.out, overwrite=options.force)
+    for path in targets:
+        chosen = patterns.subset(is_validation == path.stem.endswith("val"))
+        array = chosen.intensity if path.stem.startswith("x") else chosen.labels
+        write_safely(path, lambda file, array=array: np.save(file, array), options.force)
+    names = ", ".join(f"{label} {name}" for label, name in enumerate(patterns.names))
+    places = " and ".join(str(p) for p in (options.out, options.npy) if p)
+    print(f"{len(patterns)} patterns of {len(phases)} phases ({names}) in {places}")
+
+
+def _mean(wavelength) -> float:
+    from .diffraction import radiation
+
+    return radiation(wavelength).mean
+
+
+def _add_noise(options) -> None:
+    from .noise import Noise, add_noise
+    from .patterns import PatternSet
+
+    _refuse_existing(options.out, options.force)
+    patterns = PatternSet.load(options.patterns)
+    noisy = add_noise(patterns, Noise.from_relative(*options.noise), options.seed)
+    noisy.save(options.out, overwrite=options.force)
+    print(f"{len(noisy)} noisy patterns in {options.out}")
+
+
+def _train(options) -> None:
+    from .patterns import PatternSet, split
+    from .training import fit
+
+    _refuse_existing(options.out, options.force)
+    if Path(options.out).suffix != ".keras":
+        raise DataError(f"A classifier file's name ends in .keras; got {options.out}.")
+    patterns = PatternSet.load(options.patterns)
+    held_back = patterns.parameters.get("is_validation")
+    if held_back is None or not held_back.any():
+        train, validation = split(patterns, 1 / 6, options.seed)
+    else:
+        train, validation = patterns.subset(~held_back), patterns.subset(held_back)
+    lengths = patterns.parameters.get("wavelength")
+    classifier = fit(
+        train,
+        validation,
+        network=options.network,
+        epochs=options.epochs,
+        batch_size=options.batch_size,
+        seed=options.seed,
+        wavelength=1.54184 if lengths is None or not len(lengths) else float(lengths[0]),
+    )
+    classifier.save(options.out, overwrite=options.force)
+    accuracy = classifier.history.get("val_accuracy", [float("nan")])[-1]
+    print(f"{100 * accuracy:.1f} % of {len(validation)} validation patterns right; {options.out}")
+
+
+def _identify(options) -> int:
+    from .evaluation import identify
+    from .scans import read_scan
+    from .training import Classifier
+
+    classifier = Classifier.load(options.model)
+    if options.wavelength:
+        _mean(options.wavelength)  # a wrong name is one error, not one a file
+    answers, failed = [], 0
+    for path in _bar(options.scans, len(options.scans), "identifying"):
+        try:
+            scan = read_scan(path)
+            verdict = identify(classifier, scan, options.wavelength)
+            if options.plot:
+                _plot(Path(options.plot), path, scan, verdict, options.force)
+        except UserError as error:
+            failed += 1
+            answers.append({"file": str(path), "error": str(error)})
+            _complain(error, 1)
+            continue
+        answers.append(
+            {
+                "file": str(path),
+                "phases": list(verdict.phases),
+                "foreign": verdict.foreign,
+                "probability": {k: round(v, 4) for k, v in verdict.probability.items()},
+                "warnings": list(verdict.warnings),
+            }
+        )
+    {"json": _print_json, "csv": _print_csv, "table": _print_table}[options.format](
+        answers, classifier.names
+    )
+    return 1 if failed else 0
+
+
+def _plot(folder: Path, path, scan, verdict, force: bool) -> None:
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from .files import write_safely
+    from .plots import plot_verdict
+
+    figure = plot_verdict(scan, verdict)
+    target = folder / f"{Path(path).stem}.png"
+    write_safely(target, lambda file: figure.savefig(file, format="png"), force)
+    matplotlib.pyplot.close(figure)
+
+
+def _print_json(answers, names) -> None:
+    print(json.dumps(answers, indent=1, ensure_ascii=False))
+
+
+def _print_csv(answers, names) -> None:
+    writer = csv.writer(sys.stdout, lineterminator="\n")
+    writer.writerow(["file", "phases", "foreign", *names, "warnings", "error"])
+    for a in answers:
+        probability = a.get("probability", {})
+        writer.writerow(
+            [
+                a["file"],
+                " + ".join(a.get("phases", [])),
+                a.get("foreign", ""),
+                *(probability.get(name, "") for name in names),
+                " ".join(a.get("warnings", [])),
+                a.get("error", ""),
+            ]
+        )
+
+
+def _print_table(answers, names) -> None:
+    width = max((len(Path(a["file"]).name) for a in answers), default=0)
+    said = set()
+    for a in answers:
+        name = Path(a["file"]).name.ljust(width)
+        if "error" in a:
+            print(f"{name}  not read")
+            continue
+        found = " + ".join(f"{p} ({a['probability'][p]:.2f})" for p in a["phases"]) or "none"
+        print(f"{name}  {found}{', and something else' if a['foreign'] else ''}")
+        said.update(a["warnings"])
+    for warning in sorted(said):
+        print(f"Note: {warning}")
+
+
+def _rruff(options) -> None:
+    from .rruff import CATALOGUE, find_patterns
+
+    found = {p.entry.rruff_id: p for p in find_patterns(options.dir, download=options.download)}
+    entries = list(CATALOGUE) + [
+        p.entry for key, p in found.items() if key not in {e.rruff_id for e in CATALOGUE}
+    ]
+    for entry in entries:
+        pattern = found.get(entry.rruff_id)
+        state = f"{pattern.source}, {pattern.where}" if pattern else "not at hand"
+        print(f"{entry.rruff_id:9s}{entry.phase or entry.mineral:12s}{state}")
+    if len(found) < len(CATALOGUE) and not options.download:
+        print("Fetch what is missing with --download, or name a folder of scans with --dir.")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
