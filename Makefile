@@ -1,0 +1,79 @@
+# Every target below sets up .venv by itself the first time. "make help" lists them.
+
+PY := .venv/bin/python
+STAMP := .venv/.installed
+ONLY ?=
+ARGS ?=
+
+# The tested versions in constraints.txt exist for these Pythons. A PYTHON= given by hand is the only one tried.
+ifeq ($(origin PYTHON),undefined)
+PYTHONS := python3 python3.13 python3.12 python3.11 python3.10 python
+else
+PYTHONS := $(PYTHON)
+endif
+
+export TF_CPP_MIN_LOG_LEVEL ?= 3
+export PYDEVD_DISABLE_FILE_VALIDATION ?= 1
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+export PYTHONUNBUFFERED := 1
+
+# The stamp holds the folder it was made for: an editable install breaks when the checkout moves.
+INSTALLED_FOR := $(shell $(PY) -c "print(open('$(STAMP)').read().strip())" 2>/dev/null)
+ifneq ($(INSTALLED_FOR),$(CURDIR))
+.PHONY: $(STAMP)
+endif
+
+MAKEFLAGS += --no-print-directory
+.DEFAULT_GOAL := help
+.PHONY: help tutorial lab test notebooks figures bench clean
+
+help: ## list the targets
+	@echo "make TARGET, where TARGET is one of"
+	@awk -F ':[^#]*## ' '/^[a-z]+:.*## /{printf "  %-10s %s\n", $$1, $$2}' Makefile
+	@echo "PYTHON=python3.12 chooses the Python (3.10 to 3.13) that .venv is made with."
+
+tutorial: $(STAMP) ## run every lesson in order and print the result table (ONLY="05 06": just these)
+	@$(PY) notebooks/run.py $(if $(ONLY),--only $(ONLY)) $(ARGS)
+
+lab: $(STAMP) ## open JupyterLab at lesson 01
+	@$(PY) -m jupyterlab $(firstword $(sort $(wildcard notebooks/01_*.ipynb)) notebooks) $(ARGS)
+
+test: $(STAMP) ## unit tests, notebook structure, and every stored output compared with a fresh run
+	@echo "Testing: the package and its examples, the repository, then the notebooks cell by cell"
+	@$(PY) -m pytest tests xrdclass notebooks --nbval --nbval-current-env \
+	    --nbval-sanitize-with tests/nbval_sanitize.cfg --nbval-cell-timeout 300 --durations 15 $(ARGS)
+
+notebooks: $(STAMP) ## for maintainers: run the notebooks and store their outputs and figures (ONLY="05")
+	@$(PY) notebooks/run.py --in-place --figures $(if $(ONLY),--only $(ONLY)) $(ARGS)
+
+figures: $(STAMP) ## run the notebooks that draw the pictures in figures/ and write these
+	@$(PY) notebooks/run.py --figures $(if $(ONLY),--only $(ONLY)) $(ARGS)
+
+bench: $(STAMP) ## measure the speed of the simulation
+	@$(PY) benchmarks/run.py $(ARGS)
+
+clean: ## remove build/ and caches (.venv and the notebooks stay)
+	rm -rf build .pytest_cache .ruff_cache .hypothesis
+	find xrdclass tests notebooks benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(STAMP): pyproject.toml constraints.txt
+	@found=; for p in $(PYTHONS); do \
+	    if "$$p" -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null; \
+	    then found=$$p; break; fi; done; \
+	if [ -z "$$found" ]; then \
+	    echo "Python 3.10 to 3.13 is needed, and none was found under the names: $(PYTHONS). Install one, or name it: make $(MAKECMDGOALS) PYTHON=/path/to/python3.12" >&2; \
+	    exit 1; fi; \
+	if ! "$$found" -c 'import venv, ensurepip' 2>/dev/null; then \
+	    echo "$$found cannot make a virtual environment with pip in it: install its venv package (on Debian and Ubuntu: sudo apt install python3-venv), then run make again." >&2; \
+	    exit 1; fi; \
+	echo "Setting up .venv with $$("$$found" -V): a few minutes the first time, about 3 GB"; \
+	rm -f $(STAMP); \
+	"$$found" -m venv .venv && \
+	echo "  1/2 pip" && \
+	$(PY) -m pip install -qq "pip>=23" && \
+	echo "  2/2 TensorFlow, pymatgen, JupyterLab and the xrdclass package, in the tested versions" && \
+	$(PY) -m pip install -qq --constraint constraints.txt --editable ".[lessons,test]" || { \
+	    echo "The set-up did not finish: the lines above say why. Run make again to go on where it stopped." >&2; \
+	    exit 1; }; \
+	pwd -P > $(STAMP); \
+	echo "  .venv is ready"
