@@ -185,7 +185,7 @@ def test_wavelength(line, expected, tmp_path):
         (text(" ", x=X[np.random.default_rng(0).permutation(60)]), "go back"),
         (b"\0\1\2\3" * 100, "binary data"),
         (b"PK\3\4" + b"a" * 99, "binary data"),
-        (b"\xef\xbb\xbf<?xml version='1.0'?>", "XML"),
+        (b"\xef\xbb\xbf<?xml version='1.0'?>", "begins .*xml"),
         (b"RAW1.01\0\0\0", "binary data"),
     ],
 )
@@ -282,3 +282,44 @@ def test_measured_scans():
         first = next(line for line in path.read_text().splitlines() if line[:1].isdigit())
         assert (scan.two_theta[0], scan.intensity[0]) == tuple(map(float, first.split(",")[:2]))
         assert len(scan) > 1000 and scan.metadata["RRUFFID"].upper() in path.name.upper()
+
+
+def xrdml(start="10", stop="20", counts="5 6 90 7 5 4 6 5 5 4 3", extra=""):
+    values = f"<counts>{counts}</counts><commonCountingTime unit='seconds'>1</commonCountingTime>"
+    position = f"<startPosition>{start}</startPosition><endPosition>{stop}</endPosition>"
+    return f"""<?xml version="1.0"?>{extra}
+<xrdMeasurements xmlns="http://www.xrdml.com/XRDMeasurement/2.0"><xrdMeasurement>
+<usedWavelength><kAlpha1 unit="Angstrom">1.78901</kAlpha1></usedWavelength>
+<scan scanAxis="Gonio"><dataPoints><positions axis="2Theta" unit="deg">{position}</positions>
+{values}</dataPoints></scan></xrdMeasurement></xrdMeasurements>"""
+
+
+def test_xrdml():
+    pytest.importorskip("fairmat_readers_xrd", reason="the optional reader is not installed")
+    scan = read(xrdml(), "sample.xrdml")
+    assert np.allclose(scan.two_theta, np.arange(10, 21))
+    assert scan.intensity[2] == 90
+    assert scan.wavelength == 1.78901
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        xrdml(start="warm"),
+        xrdml(counts=""),
+        xrdml(counts="1 2 3"),
+        xrdml(stop="400"),
+        xrdml(extra="<!DOCTYPE x [<!ENTITY a 'aaaa'>]>"),
+        xrdml()[:400],
+    ],
+)
+def test_damaged_xrdml(content):
+    pytest.importorskip("fairmat_readers_xrd", reason="the optional reader is not installed")
+    with pytest.raises(ScanError, match="sample.xrdml: expected a powder scan"):
+        read(content, "sample.xrdml")
+
+
+def test_missing_reader_is_named(monkeypatch):
+    monkeypatch.setitem(__import__("sys").modules, "fairmat_readers_xrd", None)
+    with pytest.raises(ScanError, match="pip install fairmat-readers-xrd"):
+        read(xrdml(), "sample.xrdml")

@@ -1,8 +1,12 @@
-"""Measured scans: from the text files that diffractometers and databases write to `Scan`."""
+"""Measured scans: from the files that diffractometers and databases write to `Scan`."""
 
 from __future__ import annotations
 
+import io
 import re
+import tempfile
+import warnings
+import zipfile
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -75,7 +79,10 @@ class Scan:
 
 
 def read_scan(path, wavelength: float | None = None) -> Scan:
-    """Read a powder scan from a text file, whatever its ending says.
+    """Read a powder scan from a text or instrument file, whatever its ending says.
+
+    Text and RRUFF files are read here; .xrdml, .brml, .rasx and Bruker's .raw (version 4) through
+    the package fairmat-readers-xrd, with the wavelength that they state.
 
     Columns may be parted by commas, semicolons, tabs or blanks; the first is 2θ, the second
     intensity, others (a standard deviation) are left out. Headers, comments and text after the
@@ -126,6 +133,9 @@ def read_scan(path, wavelength: float | None = None) -> Scan:
 def parse_scan(content: bytes, path, wavelength: float | None = None) -> Scan:
     """Like `read_scan`, for a file's content; ``path`` gives the name and is not opened."""
     path = Path(path)
+    kind = _instrument_kind(content)
+    if kind:
+        return _instrument_scan(content, kind, path, wavelength)
     lines = _text(content, path).splitlines()
     first = next((i for i, line in enumerate(lines) if _DATA_LINE.match(line)), None)
     if first is None:
@@ -149,6 +159,71 @@ def parse_scan(content: bytes, path, wavelength: float | None = None) -> Scan:
     return Scan(two_theta, intensity, path.stem, path, wavelength, metadata)
 
 
+def _instrument_kind(content: bytes) -> str | None:
+    """The ending of the instrument format that a file's content shows, None for text."""
+    if content[:4] == b"RAW4":
+        return ".raw"
+    if content[:2] == b"PK":
+        try:
+            names = zipfile.ZipFile(io.BytesIO(content)).namelist()
+        except (zipfile.BadZipFile, ValueError, OSError, NotImplementedError):
+            return None
+        if any(name.endswith("RawData0.xml") for name in names):
+            return ".brml"
+        return ".rasx" if any(name.endswith("Profile0.txt") for name in names) else None
+    return ".xrdml" if b"<xrdMeasurements" in content[:4096] else None
+
+
+def _instrument_scan(content: bytes, kind: str, path: Path, wavelength) -> Scan:
+    """A scan from an instrument's own format.
+
+    The reader may fail in any way on a damaged file; whatever it raises becomes a ScanError.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            from fairmat_readers_xrd import readers
+    except ImportError:
+        raise ScanError(
+            f"{path} is a {kind} file; reading it needs the package fairmat-readers-xrd: "
+            "pip install fairmat-readers-xrd, or export the scan as .xy text."
+        ) from None
+    if b"<!ENTITY" in content or b"<!DOCTYPE" in content:
+        raise _error(path, "XML with entity definitions, which no instrument writes")
+    if content[:2] == b"PK":
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            if sum(member.file_size for member in archive.infolist()) > MAX_BYTES:
+                raise _error(path, f"an archive of more than {MAX_BYTES / 1e6:.0f} MB unpacked")
+    read = {
+        ".xrdml": readers.read_panalytical_xrdml,
+        ".brml": readers.read_bruker_brml,
+        ".rasx": readers.read_rigaku_rasx,
+        ".raw": readers.read_bruker_raw,
+    }[kind]
+    try:
+        with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            copy = Path(folder) / f"scan{kind}"
+            copy.write_bytes(content)
+            data = read(str(copy))
+        angles, counts = (
+            np.ravel(np.asarray(getattr(data[key], "magnitude", data[key]), dtype=float))
+            for key in ("2Theta", "intensity")
+        )
+        source = data.get("metadata", {}).get("source") or {}
+        stated = source.get("kAlpha1")
+        stated = float(getattr(stated, "magnitude", stated)) if stated is not None else None
+    except Exception as error:
+        reason = " ".join(str(error).split())[:80] or type(error).__name__
+        raise _error(path, f"a damaged or unusual {kind} file ({reason})") from None
+    if angles.size != counts.size or not angles.size:
+        raise _error(path, f"{angles.size} angles for {counts.size} intensities")
+    two_theta, intensity = _ordered(angles, counts, path)
+    if wavelength is None and stated and 0.1 < stated < 10:
+        wavelength = stated
+    return Scan(two_theta, intensity, path.stem, path, wavelength)
+
+
 def _error(path, found, advice="Export the scan as two columns of text") -> ScanError:
     return ScanError(f"{path}: expected {EXPECTED}; found {found}. {advice}.")
 
@@ -160,12 +235,8 @@ def _text(content: bytes, path: Path) -> str:
         return content.decode("utf-16", errors="replace")
     if len(start) > 20 and not any(start[1:200:2]):
         return content.decode("utf-16-le", errors="replace")
-    binary = b"\0" in start or start[:2] == b"PK"
-    if binary or start.removeprefix(b"\xef\xbb\xbf").lstrip()[:5].lower() in (b"<?xml", b"<xrdm"):
-        raise ScanError(
-            f"{path}: expected {EXPECTED}; found {'binary data' if binary else 'XML'}. Instrument "
-            "formats (.xrdml, .brml, .rasx, .raw) are not read yet: export the scan as .xy text."
-        )
+    if b"\0" in start or start[:2] == b"PK":
+        raise _error(path, "binary data that is no .xrdml, .brml, .rasx or .raw of version 4")
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError:
