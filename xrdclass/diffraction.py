@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -108,11 +110,17 @@ class Reflections:
     strain_basis: np.ndarray
 
 
-def reflections(phase: Phase, d_min: float) -> Reflections:
-    """All reflections of a phase with a d-spacing of at least ``d_min`` Å."""
+def reflections(phase: Phase, d_min: float, strain: float = 0.0) -> Reflections:
+    """All reflections of a phase with a d-spacing of at least ``d_min`` Å.
+
+    With a ``strain``, also those that reach ``d_min`` once the free parameters of the cell change
+    by up to so much.
+    """
     structure = phase.structure
     lattice = np.array(structure.lattice.matrix)
     rotations, cartesian = _point_group(structure)
+    strain_basis = _strain_basis(cartesian)
+    d_min = d_min / (1 + strain * _largest_stretch(strain_basis))
     hkl = _indices_within(lattice, d_min)
 
     # The first of each set of equivalents (the largest code) stands for all of them.
@@ -139,14 +147,16 @@ def reflections(phase: Phase, d_min: float) -> Reflections:
         products=products[present],
         pairs=pairs,
         scattering=np.array([_scattering_parameters(e) for e in elements]),
-        strain_basis=_strain_basis(cartesian),
+        strain_basis=strain_basis,
     )
 
 
 def _point_group(structure) -> tuple[np.ndarray, np.ndarray]:
     """The Laue group: rotations of Miller indices (g, 3, 3) and of space (g, 3, 3).
 
-    The second half of the first array is the first half times -1.
+    The second half of the first array is the first half times -1. The symmetry finder forgives
+    small distortions; operations that the cell itself does not have are left out, as they would
+    move its lines.
     """
     from pymatgen.symmetry.analyzer import SpacegroupAnalyzer
 
@@ -158,6 +168,9 @@ def _point_group(structure) -> tuple[np.ndarray, np.ndarray]:
     improper = -matrices[np.rint(np.linalg.det(matrices)) < 0]
     proper = np.unique(np.concatenate([proper, improper]), axis=0)
     columns = np.array(structure.lattice.matrix).T
+    metric = columns.T @ columns
+    change = np.abs(proper.transpose(0, 2, 1) @ metric @ proper - metric).max(axis=(1, 2))
+    proper = proper[change <= 1e-5 * metric.max()]
     cartesian = columns @ proper @ np.linalg.inv(columns)
     return np.concatenate([proper, -proper]), cartesian
 
@@ -187,6 +200,24 @@ def _scatterers(structure) -> tuple[list[str], np.ndarray, np.ndarray]:
     return elements, occupancy, coordinates
 
 
+def atomic_scattering_factor(symbol: str, s_squared) -> np.ndarray:
+    """Electrons that an atom scatters like, f = Z - 41.78214 s^2 sum a exp(-b s^2).
+
+    The parameters a and b are those that pymatgen ships; ``s_squared`` is (sin theta / lambda)^2
+    in Å^-2, of any shape.
+    """
+    return _scattering_factor(_scattering_parameters(symbol), np.asarray(s_squared, dtype=float))
+
+
+def _scattering_factor(parameters, s_squared: np.ndarray) -> np.ndarray:
+    z, a, b = parameters[0], parameters[1:5], parameters[5:]
+    total = np.zeros_like(s_squared)
+    for a_i, b_i in zip(a, b, strict=True):
+        total += a_i * np.exp(-b_i * s_squared)
+    return z - 41.78214 * s_squared * total
+
+
+@cache
 def _scattering_parameters(symbol: str) -> np.ndarray:
     from pymatgen.analysis.diffraction.xrd import ATOMIC_SCATTERING_PARAMS
     from pymatgen.core import Element
@@ -214,6 +245,12 @@ def _strain_basis(rotations: np.ndarray) -> np.ndarray:
         if np.linalg.matrix_rank(known, tol=1e-6) == len(known):
             basis.append(strain)
     return np.array(basis)
+
+
+def _largest_stretch(basis: np.ndarray) -> float:
+    """The largest relative change of any length when each basis strain is drawn from -1 to 1."""
+    corners = np.array(list(itertools.product((-1, 1), repeat=len(basis))))
+    return float(np.abs(np.linalg.eigvalsh(np.einsum("nk,kij->nij", corners, basis))).max())
 
 
 def bragg(table: Reflections, wavelength: float, strain: np.ndarray):
@@ -255,12 +292,7 @@ def bragg(table: Reflections, wavelength: float, strain: np.ndarray):
 
 def _squared_structure_factor(table: Reflections, s_squared: np.ndarray) -> np.ndarray:
     """|F|^2 of each reflection in each cell, (n, r), in electrons squared."""
-    f = []
-    for z, a1, a2, a3, a4, b1, b2, b3, b4 in table.scattering:
-        total = np.zeros_like(s_squared)
-        for a, b in ((a1, b1), (a2, b2), (a3, b3), (a4, b4)):
-            total += a * np.exp(-b * s_squared)
-        f.append(z - 41.78214 * s_squared * total)
+    f = [_scattering_factor(parameters, s_squared) for parameters in table.scattering]
     result = np.zeros_like(s_squared)
     for (i, j), product in zip(table.pairs, table.products.T, strict=True):
         result += product * f[i] * f[j]

@@ -103,7 +103,40 @@ def compact_cnn(n_points: int, n_classes: int):
     return import_keras().Sequential(network, name="compact_cnn")
 
 
+def identifier_cnn(n_points: int, n_outputs: int):
+    """The network of `identification`: one independent probability for each phase, and "foreign".
+
+    The first layer moves in steps of four points; batch normalisation after each convolution.
+    About 1.2 MB of weights for 1850 points.
+
+    Returns
+    -------
+    keras.Model
+        From (n, n_points, 2), signal and coverage, to (n, n_outputs) probabilities.
+    """
+    layers = import_keras().layers
+    x = inputs = layers.Input((n_points, 2))
+    for filters, size, stride, pool in (
+        (32, 16, 4, 1),
+        (40, 7, 1, 2),
+        (48, 5, 1, 2),
+        (64, 5, 1, 1),
+    ):
+        x = layers.Conv1D(filters, size, strides=stride, padding="same", use_bias=False)(x)
+        x = layers.ReLU()(layers.BatchNormalization()(x))
+        x = layers.MaxPooling1D(pool)(x) if pool > 1 else x
+    x = layers.Conv1D(24, 1, activation="relu")(x)
+    x = layers.Dropout(0.1)(layers.Flatten()(x))
+    x = layers.Dense(96, activation="relu")(x)
+    x = layers.Dense(96, activation="relu")(x)
+    x = layers.Dense(n_outputs, activation="sigmoid")(x)
+    return import_keras().Model(inputs, x, name="identifier_cnn")
+
+
 NETWORKS = {"compact": compact_cnn, "original": original_cnn}
+
+#: The fewest points of a pattern: `compact_cnn` pools 80 of them into one.
+SMALLEST = 80
 
 
 def build(name: str, n_points: int, n_classes: int):
@@ -112,8 +145,13 @@ def build(name: str, n_points: int, n_classes: int):
     Raises
     ------
     DataError
-        If there is no network of that name.
+        If there is no network of that name, or pooling would leave nothing of so few points.
     """
     if name not in NETWORKS:
         raise DataError(f"network must be one of {', '.join(NETWORKS)}; got {name!r}.")
+    if n_points < SMALLEST:
+        raise DataError(
+            f"A network needs a grid of at least {SMALLEST} points; got {n_points}. Choose a wider "
+            "range or a smaller step."
+        )
     return NETWORKS[name](n_points, n_classes)

@@ -40,16 +40,16 @@ class Noise:
                 raise DataError(
                     f"{name} must be two numbers, 0 or more, rising; got {low}, {high}."
                 )
-        if self.counts[0] <= 0:
-            raise DataError(f"counts must be above 0; got {self.counts[0]}.")
+        if not 0 < self.counts[0] <= self.counts[1] <= 1e12:
+            raise DataError(f"counts must be above 0 and at most 1e12; got {self.counts}.")
 
     @classmethod
     def from_relative(cls, low: float, high: float) -> Noise:
         """Counting noise between two parts of the strongest point, such as 0.01 and 0.05."""
-        if not 0 < low <= high < 1:
+        if not 1e-6 <= low <= high < 1:
             raise DataError(
-                f"Noise is two parts of the strongest point between 0 and 1, rising; got {low} "
-                f"and {high}."
+                "Noise is two parts of the strongest point between 1e-6 and 1, rising; got "
+                f"{low} and {high}."
             )
         return cls(counts=(high**-2, low**-2))
 

@@ -15,7 +15,9 @@ from .files import write_safely
 
 @dataclass(frozen=True)
 class TwoThetaGrid:
-    """An even two-theta axis in degrees; both ends are points of it.
+    """An even two-theta axis in degrees.
+
+    ``start`` is a point of it; the last point is the one nearest to ``stop``.
 
     Raises
     ------
@@ -202,7 +204,8 @@ def min_max_scale(intensity) -> np.ndarray:
     if intensity.size == 0:
         return intensity.astype(np.float32)
     low = intensity.min(axis=-1, keepdims=True)
-    span = intensity.max(axis=-1, keepdims=True) - low
+    with np.errstate(invalid="ignore"):
+        span = intensity.max(axis=-1, keepdims=True) - low
     if not np.isfinite(span).all():
         raise DataError("A pattern that holds NaN or infinity cannot be scaled; remove them first.")
     return ((intensity - low) / np.where(span > 0, span, 1)).astype(np.float32, copy=False)

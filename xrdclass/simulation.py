@@ -67,7 +67,11 @@ class Variation:
         checks = (
             (0 <= self.strain <= 0.2, "strain", "between 0 and 0.2"),
             (0 <= self.texture < 1, "texture", "at least 0 and below 1"),
-            (0 < self.domain_size[0] <= self.domain_size[1], "domain_size", "positive, rising"),
+            (
+                0 < self.domain_size[0] <= self.domain_size[1] < np.inf,
+                "domain_size",
+                "positive, rising",
+            ),
             (
                 0 <= self.micro_strain[0] <= self.micro_strain[1],
                 "micro_strain",
@@ -240,8 +244,8 @@ def plan_simulation(phases, variation, grid, wavelength, seed) -> _Plan:
     source = radiation(wavelength)
     # Cells that are stretched, and peaks shifted from beyond the range, reach into it.
     sine = np.sin(np.radians(min(grid.stop + 1, 179) / 2))
-    d_min = source.k_alpha1 / 2 / sine / (1 + 1.5 * variation.strain)
-    tables = tuple(reflections(phase, d_min) for phase in phases)
+    d_min = source.k_alpha1 / 2 / sine
+    tables = tuple(reflections(phase, d_min, variation.strain) for phase in phases)
     for table in tables:
         if not len(table.hkl):
             raise DataError(f"{table.name} has no reflection up to {grid.stop:g} degrees.")
