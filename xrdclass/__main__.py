@@ -16,6 +16,7 @@ from .errors import DataError, UserError
 
 def main(arguments=None) -> int:
     """Run one command; return its exit status. No traceback reaches a user."""
+    os.environ.setdefault("MPLBACKEND", "Agg")
     warnings.showwarning = lambda message, *_: print(f"xrdclass: {message}", file=sys.stderr)
     options = _parser().parse_args(arguments)
     try:
@@ -71,8 +72,8 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--profile", default="gaussian", help="peak shape (%(default)s)")
     sub.add_argument("--k-alpha2", action="store_true", help="resolve the doublet")
     sub.add_argument("--n-train", type=_count, default=100, help="a phase (%(default)s)")
-    sub.add_argument("--n-val", type=int, default=20, help="a phase (%(default)s)")
-    sub.add_argument("--seed", type=int, default=0)
+    sub.add_argument("--n-val", type=_whole, default=20, help="a phase (%(default)s)")
+    sub.add_argument("--seed", type=_whole, default=0)
     sub.add_argument("--processes", type=_count, default=1)
     sub.add_argument("--force", action="store_true", help="overwrite existing files")
 
@@ -87,7 +88,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="PART",
         help="counting noise of the strongest peak, smallest and largest (0.01 0.05)",
     )
-    sub.add_argument("--seed", type=int, default=0)
+    sub.add_argument("--seed", type=_whole, default=0)
     sub.add_argument("--force", action="store_true", help="overwrite an existing file")
 
     sub = command("train", _train, "Train a network on patterns.")
@@ -96,12 +97,26 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--network", default="compact", help="compact or original (%(default)s)")
     sub.add_argument("--epochs", type=_count, default=15, help="(%(default)s)")
     sub.add_argument("--batch-size", type=_count, default=32, help="(%(default)s)")
+    sub.add_argument("--seed", type=_whole, default=0)
+    sub.add_argument("--force", action="store_true", help="overwrite an existing file")
+
+    sub = command(
+        "train-identifier",
+        _train_identifier,
+        "Train a network that may also say 'none' or 'several', as identify uses for TiO2.",
+    )
+    sub.add_argument("cif_dir", nargs="?", help="folder of CIF files; default: the TiO2 phases")
+    sub.add_argument("--out", required=True, help="classifier file to write, .keras")
+    sub.add_argument("--samples", type=_count, default=60_000, help="mixtures (%(default)s)")
+    sub.add_argument("--rounds", type=_count, default=3, help="portions of them (%(default)s)")
+    sub.add_argument("--crystals", type=_count, default=800, help="invented (%(default)s)")
+    sub.add_argument("--judged", type=_count, default=4000, help="mixtures (%(default)s)")
     sub.add_argument("--seed", type=int, default=0)
     sub.add_argument("--force", action="store_true", help="overwrite an existing file")
 
     sub = command("identify", _identify, "Name the phases in measured scans.")
     sub.add_argument("scans", nargs="+", metavar="SCAN", help="scan file")
-    sub.add_argument("--model", required=True, help="classifier file, .keras")
+    sub.add_argument("--model", help="classifier file, .keras; default: the one for TiO2")
     sub.add_argument("--wavelength", help="Cu, Co, Mo, Fe, Cr or Å, if the file does not say")
     sub.add_argument("--format", choices=("table", "json", "csv"), default="table")
     sub.add_argument("--plot", metavar="DIR", help="draw each scan into a folder")
@@ -114,10 +129,16 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _count(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"expected a number of at least 1, got {value}")
-    return value
+    return _whole(text, 1)
+
+
+def _whole(text: str, smallest: int = 0) -> int:
+    """A whole number from ``smallest`` to what NumPy and Keras take as a seed."""
+    if not (text.isdecimal() and smallest <= int(text) < 2**32):
+        raise argparse.ArgumentTypeError(
+            f"expected a whole number of at least {smallest}, got {text!r}"
+        )
+    return int(text)
 
 
 def _bar(items, total, description):
@@ -143,8 +164,6 @@ def _simulate(options) -> None:
 
     if not (options.out or options.npy):
         raise DataError("Say where to write the patterns: --out FILE.npz, --npy DIR or both.")
-    if options.n_val < 0:
-        raise DataError(f"--n-val must be 0 or more; got {options.n_val}.")
     parts = [f"{a}_{b}.npy" for b in ("train", "val") for a in ("x", "y")]
     targets = [Path(options.npy) / part for part in parts] if options.npy else []
     for path in [*targets, *([options.out] if options.out else [])]:
@@ -220,56 +239,135 @@ def _train(options) -> None:
         wavelength=1.54184 if lengths is None or not len(lengths) else float(lengths[0]),
     )
     classifier.save(options.out, overwrite=options.force)
-    accuracy = classifier.history.get("val_accuracy", [float("nan")])[-1]
-    print(f"{100 * accuracy:.1f} % of {len(validation)} validation patterns right; {options.out}")
+    kind, checked = ("validation", validation) if len(validation) else ("training", train)
+    accuracy = classifier.history["val_accuracy" if len(validation) else "accuracy"][-1]
+    print(f"{100 * accuracy:.1f} % of {len(checked)} {kind} patterns right; {options.out}")
+
+
+def _train_identifier(options) -> None:
+    from .identification import train_identifier
+    from .phases import load_phases
+
+    _refuse_existing(options.out, options.force)
+    if Path(options.out).suffix != ".keras":
+        raise DataError(f"A classifier file's name ends in .keras; got {options.out}.")
+    identifier = train_identifier(
+        load_phases(options.cif_dir),
+        options.samples,
+        n_crystals=options.crystals,
+        n_judged=options.judged,
+        rounds=options.rounds,
+        seed=options.seed,
+        report=lambda line: print(line, file=sys.stderr, flush=True),
+    )
+    identifier.save(options.out, overwrite=options.force)
+    measured = identifier.settings["measured"]
+    found, wrong = 100 * measured["found"], 100 * measured["false_acceptance"]
+    print(
+        f"On {measured['samples']} simulated samples: {found:.1f} % of the visible phases found, "
+        f"{wrong:.2f} % of samples without a phase given one; {options.out}"
+    )
+
+
+#: Scans that are read and identified together.
+CHUNK = 32
 
 
 def _identify(options) -> int:
-    from .evaluation import identify
     from .scans import read_scan
-    from .training import Classifier
 
-    classifier = Classifier.load(options.model)
     if options.wavelength:
         _mean(options.wavelength)  # a wrong name is one error, not one a file
+    names, examine, draw = _examiner(options)
     answers, failed = [], 0
-    for path in _bar(options.scans, len(options.scans), "identifying"):
+
+    def examine_each(chunk):
+        """One answer, or one error, for each (path, scan or error)."""
+        scans = [scan for _, scan in chunk if not isinstance(scan, UserError)]
         try:
-            scan = read_scan(path)
-            verdict = identify(classifier, scan, options.wavelength)
-            if options.plot:
-                _plot(Path(options.plot), path, scan, verdict, options.force)
+            results = iter(examine(scans))
+            return [scan if isinstance(scan, UserError) else next(results) for _, scan in chunk]
         except UserError as error:
-            failed += 1
-            answers.append({"file": str(path), "error": str(error)})
-            _complain(error, 1)
+            if len(chunk) == 1:
+                return [error]
+            return [result for one in chunk for result in examine_each([one])]
+
+    chunk = []
+    for i, path in enumerate(_bar(options.scans, len(options.scans), "identifying"), 1):
+        try:
+            chunk.append((path, read_scan(path)))
+        except UserError as error:
+            chunk.append((path, error))
+        if len(chunk) < CHUNK and i < len(options.scans):
             continue
-        answers.append(
-            {
-                "file": str(path),
-                "phases": list(verdict.phases),
-                "foreign": verdict.foreign,
-                "probability": {k: round(v, 4) for k, v in verdict.probability.items()},
-                "warnings": list(verdict.warnings),
-            }
-        )
-    {"json": _print_json, "csv": _print_csv, "table": _print_table}[options.format](
-        answers, classifier.names
-    )
+        for (name, scan), result in zip(chunk, examine_each(chunk), strict=True):
+            answer = {"file": str(name)}
+            try:
+                if isinstance(result, UserError):
+                    raise result
+                if options.plot:
+                    _plot(Path(options.plot), name, draw(scan, result), options.force)
+                answer.update(_answer(getattr(result, "verdict", result)))
+            except UserError as error:
+                failed += 1
+                answer["error"] = str(error)
+                _complain(error, 1)
+            answers.append(answer)
+        chunk = []
+    {"json": _print_json, "csv": _print_csv, "table": _print_table}[options.format](answers, names)
     return 1 if failed else 0
 
 
-def _plot(folder: Path, path, scan, verdict, force: bool) -> None:
-    import matplotlib
+def _examiner(options):
+    """The names, a function from scans to results, and one from scan and result to a figure."""
+    from .identification import SHIPPED, Identifier
+    from .training import Classifier, read_metadata
 
-    matplotlib.use("Agg")
+    path = options.model or SHIPPED
+    if read_metadata(path).get("kind") == "identifier":
+        identifier = Identifier.load(path)
+
+        def draw(scan, finding):
+            from .plots import plot_finding
+            from .second_opinion import TWO_THETA
+
+            return plot_finding(TWO_THETA, finding)
+
+        return identifier.names, lambda s: identifier.identify(s, options.wavelength), draw
+    from .evaluation import identify
+
+    classifier = Classifier.load(path)
+
+    def draw_verdict(scan, verdict):
+        from .plots import plot_verdict
+
+        return plot_verdict(scan, verdict)
+
+    def examine(scans):
+        return [identify(classifier, scan, options.wavelength) for scan in scans]
+
+    return classifier.names, examine, draw_verdict
+
+
+def _answer(verdict) -> dict:
+    return {
+        "phases": list(verdict.phases),
+        "foreign": verdict.foreign,
+        "probability": {k: round(v, 4) for k, v in verdict.probability.items()},
+        "warnings": list(verdict.warnings),
+    }
+
+
+def _plot(folder: Path, path, figure, force: bool) -> None:
+    import matplotlib.pyplot
+
     from .files import write_safely
-    from .plots import plot_verdict
 
-    figure = plot_verdict(scan, verdict)
     target = folder / f"{Path(path).stem}.png"
-    write_safely(target, lambda file: figure.savefig(file, format="png"), force)
-    matplotlib.pyplot.close(figure)
+    try:
+        write_safely(target, lambda file: figure.savefig(file, format="png"), force)
+    finally:
+        matplotlib.pyplot.close(figure)
 
 
 def _print_json(answers, names) -> None:

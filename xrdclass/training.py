@@ -80,22 +80,15 @@ class Classifier:
             If the name does not end in .keras, the file exists and ``overwrite`` is false, or
             the folder cannot be written to.
         """
-        if Path(path).suffix != ".keras":
-            raise DataError(f"A classifier file's name ends in .keras; got {path}.")
         metadata = {
+            "kind": "classifier",
             "names": self.names,
             "grid": self.grid.to_dict(),
             "wavelength": self.wavelength,
             "scaling": "min-max",
             "settings": self.settings,
         }
-        with tempfile.TemporaryDirectory() as folder:
-            whole = Path(folder) / "network.keras"
-            self.network.save(whole)
-            with zipfile.ZipFile(whole, "a") as archive:
-                archive.writestr(METADATA, json.dumps(metadata, indent=1))
-            content = whole.read_bytes()
-        return write_safely(path, lambda file: file.write(content), overwrite)
+        return save_network(path, self.network, metadata, overwrite)
 
     @classmethod
     def load(cls, path) -> Classifier:
@@ -106,37 +99,83 @@ class Classifier:
         ModelError
             If the file is missing, damaged, or not written by xrdclass.
         """
-        path = Path(path)
+        known = read_metadata(path)
         try:
-            content = path.read_bytes()
-        except OSError as error:
-            raise ModelError(f"{path} cannot be read: {error.strerror}.") from None
-        try:
-            with zipfile.ZipFile(io.BytesIO(content)) as archive:
-                known = json.loads(archive.read(METADATA))
             names, wavelength = tuple(known["names"]), float(known["wavelength"])
             grid, settings = TwoThetaGrid(**known["grid"]), dict(known["settings"])
-        except Exception:
-            raise ModelError(
-                f"{path} is not a classifier that 'xrdclass train' wrote, or it is damaged: its "
-                "names and grid cannot be read. Train it again."
-            ) from None
-        keras = import_keras()
-        try:
-            network = keras.saving.load_model(path, compile=False, safe_mode=True)
-            shapes = network.input_shape[1:], network.output_shape[1:]
+            if known["kind"] != "classifier":
+                raise ValueError(f"it holds an {known['kind']}")
         except Exception as error:
-            reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
             raise ModelError(
-                f"The network in {path} cannot be loaded ({reason[:120]}). It may be damaged or "
-                f"of another Keras version; this is Keras {keras.__version__}. Train it again."
+                f"{path} is not a classifier that 'xrdclass train' wrote ({error}). Train it again."
             ) from None
-        if shapes != ((grid.n_points, 1), (len(names),)):
-            raise ModelError(
-                f"The network in {path} does not fit its own names and grid: expected "
-                f"{grid.n_points} points and {len(names)} phases, found {shapes}. Train it again."
-            )
+        network = load_network(path, (grid.n_points, 1), (len(names),))
         return cls(network, names, grid, wavelength, settings)
+
+
+def save_network(path, network, metadata: dict, overwrite: bool = False) -> Path:
+    """Write a Keras network with a JSON member beside it; see `Classifier.save`."""
+    if Path(path).suffix != ".keras":
+        raise DataError(f"A classifier file's name ends in .keras; got {path}.")
+    # A copy leaves the optimiser's state behind, two thirds of the file.
+    copy = import_keras().models.clone_model(network)
+    copy.set_weights(network.get_weights())
+    with tempfile.TemporaryDirectory() as folder:
+        whole = Path(folder) / "network.keras"
+        copy.save(whole)
+        with zipfile.ZipFile(whole, "a", zipfile.ZIP_DEFLATED) as archive:
+            archive.writestr(METADATA, json.dumps(metadata))
+        content = whole.read_bytes()
+    return write_safely(path, lambda file: file.write(content), overwrite)
+
+
+def read_metadata(path) -> dict:
+    """What a file of `save_network` says of itself; TensorFlow is not needed.
+
+    Raises
+    ------
+    ModelError
+        If the file is missing, damaged, or not written by xrdclass.
+    """
+    path = Path(path)
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise ModelError(f"{path} cannot be read: {error.strerror}.") from None
+    try:
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            return dict(json.loads(archive.read(METADATA)))
+    except Exception:
+        raise ModelError(
+            f"{path} is not a classifier that 'xrdclass train' wrote, or it is damaged: its names "
+            "and grid cannot be read. Train it again."
+        ) from None
+
+
+def load_network(path, input_shape: tuple, output_shape: tuple):
+    """The Keras network in a file. Nothing in the file can run code.
+
+    Raises
+    ------
+    ModelError
+        If it cannot be loaded or has not these shapes, each without the first axis.
+    """
+    keras = import_keras()
+    try:
+        network = keras.saving.load_model(Path(path), compile=False, safe_mode=True)
+        shapes = tuple(network.input_shape[1:]), tuple(network.output_shape[1:])
+    except Exception as error:
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise ModelError(
+            f"The network in {path} cannot be loaded ({reason[:120]}). It may be damaged or of "
+            f"another Keras version; this is Keras {keras.__version__}. Train it again."
+        ) from None
+    if shapes != (input_shape, output_shape):
+        raise ModelError(
+            f"The network in {path} does not fit its own names and grid: expected shapes "
+            f"{input_shape} and {output_shape}, found {shapes}. Train it again."
+        )
+    return network
 
 
 def fit(
