@@ -111,7 +111,7 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--rounds", type=_count, default=3, help="portions of them (%(default)s)")
     sub.add_argument("--crystals", type=_count, default=800, help="invented (%(default)s)")
     sub.add_argument("--judged", type=_count, default=4000, help="mixtures (%(default)s)")
-    sub.add_argument("--seed", type=int, default=0)
+    sub.add_argument("--seed", type=_whole, default=0)
     sub.add_argument("--force", action="store_true", help="overwrite an existing file")
 
     sub = command("identify", _identify, "Name the phases in measured scans.")

@@ -386,11 +386,14 @@ def doubts(residual: Residual, lines: Sequence[PhaseLines], names: Sequence[str]
                 f"The range {first:.1f} to {last:.1f} degrees (Cu) leaves out most of the lines of "
                 f"{name}; whether it is there cannot be told."
             )
-    strongest = max(
-        float((c / n)[residual.covered].max())
-        for c, n in zip(residual.contrast, residual.noises, strict=True)
-    )
-    if strongest < 12:
+    strongest = outstanding = 0.0
+    for contrast, noise in zip(residual.contrast, residual.noises, strict=True):
+        seen = contrast[residual.covered]
+        strongest = max(strongest, float((seen / noise[residual.covered]).max()))
+        # Neighbours tell little of the noise where counts are few; all the scan's scatter does.
+        scatter = 1.4826 * np.median(np.abs(seen - np.median(seen)))
+        outstanding = max(outstanding, float(seen.max() / max(scatter, 1e-9)))
+    if strongest < 12 or outstanding < 10:
         found.append(
             "No peak stands clearly above the noise; count longer, or take the answer for a guess."
         )
@@ -610,7 +613,9 @@ def _choose_threshold(worst: list[float]) -> float:
     ``worst`` holds the highest probability of any phase in each of them.
     """
     allowed = int(FALSE_ACCEPTANCE * len(worst))
-    return float(np.clip(np.sort(worst)[::-1][allowed] if worst else 0.5, 0.5, 0.97))
+    # A phase is named from the threshold on: just above the first sample that is one too many.
+    lowest = np.nextafter(np.sort(worst)[::-1][allowed], 1) if worst else 0.5
+    return float(np.clip(lowest, 0.5, 0.97))
 
 
 def measure(identifier: Identifier, mixtures: Mixtures) -> dict:

@@ -315,9 +315,9 @@ class MixtureSource:
 
     def _assemble(self, n: int, parts, given_mass):
         """All peaks side by side and the masses; without these, strongest lines of 3 to 100 %."""
-        total = sum(part[1].shape[1] for part in parts)
+        total = max(1, sum(part[1].shape[1] for part in parts))  # a blank sample: one of no area
         two_theta, area = np.zeros((n, total)), np.zeros((n, total))
-        fwhm, owner = np.ones((n, total)), np.empty(total, dtype=int)
+        fwhm, owner = np.ones((n, total)), np.full(total, len(self.tables))
         mass = np.zeros((n, len(self.tables)))
         start = 0
         for rows, x, a, w, whose, factor in parts:

@@ -123,7 +123,9 @@ def identifier_cnn(n_points: int, n_outputs: int):
         (64, 5, 1, 1),
     ):
         x = layers.Conv1D(filters, size, strides=stride, padding="same", use_bias=False)(x)
-        x = layers.ReLU()(layers.BatchNormalization()(x))
+        # With Keras's momentum of 0.99 the averages lag hundreds of steps behind: a short training
+        # would end with a network that answers nearly the same to everything.
+        x = layers.ReLU()(layers.BatchNormalization(momentum=0.9)(x))
         x = layers.MaxPooling1D(pool)(x) if pool > 1 else x
     x = layers.Conv1D(24, 1, activation="relu")(x)
     x = layers.Dropout(0.1)(layers.Flatten()(x))

@@ -157,7 +157,7 @@ def march_dollase(cos_squared, r):
 
 
 @dataclass(frozen=True)
-class _Plan:
+class Plan:
     """What every block of a simulation needs; small enough to send to another process."""
 
     tables: tuple[Reflections, ...]
@@ -219,27 +219,23 @@ def simulate_batches(
     if not phases or n_per_phase < 1:
         raise DataError("Simulating needs at least one phase and one pattern a phase.")
     plan = plan_simulation(phases, variation, grid, wavelength, seed)
-    jobs = [
-        (label, block, min(BLOCK, n_per_phase - block * BLOCK))
-        for block in range(-(-n_per_phase // BLOCK))
-        for label in range(len(phases))
-    ]
+    jobs = plan_blocks(len(phases), n_per_phase)
     if processes == 1:
-        yield from map(partial(_simulate_block, plan), jobs)
+        yield from map(partial(simulate_block, plan), jobs)
         return
     # Spawned, not forked: a forked TensorFlow hangs.
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(processes, mp_context=context) as pool:
         waiting = []
         for job in jobs:
-            waiting.append(pool.submit(_simulate_block, plan, job))
+            waiting.append(pool.submit(simulate_block, plan, job))
             if len(waiting) > 2 * processes:
                 yield waiting.pop(0).result()
         for future in waiting:
             yield future.result()
 
 
-def plan_simulation(phases, variation, grid, wavelength, seed) -> _Plan:
+def plan_simulation(phases, variation=ORIGINAL, grid=DEFAULT_GRID, wavelength="Cu", seed=0) -> Plan:
     """Structure factors of all phases, once, and the settings beside them."""
     source = radiation(wavelength)
     # Cells that are stretched, and peaks shifted from beyond the range, reach into it.
@@ -249,7 +245,16 @@ def plan_simulation(phases, variation, grid, wavelength, seed) -> _Plan:
     for table in tables:
         if not len(table.hkl):
             raise DataError(f"{table.name} has no reflection up to {grid.stop:g} degrees.")
-    return _Plan(tables, tuple(p.name for p in phases), variation, grid, source, seed)
+    return Plan(tables, tuple(p.name for p in phases), variation, grid, source, seed)
+
+
+def plan_blocks(n_phases: int, n_per_phase: int) -> list[tuple[int, int, int]]:
+    """The jobs of a simulation, (label, number of the block, patterns in it), in their order."""
+    return [
+        (label, block, min(BLOCK, n_per_phase - block * BLOCK))
+        for block in range(-(-n_per_phase // BLOCK))
+        for label in range(n_phases)
+    ]
 
 
 def draw(table: Reflections, variation: Variation, n: int, rng) -> dict[str, np.ndarray]:
@@ -326,7 +331,11 @@ def _texture_factor(table, drawn, variation, metric) -> np.ndarray:
     return march_dollase(cos_squared, drawn["texture_r"][:, None, None]).mean(axis=2)
 
 
-def _simulate_block(plan: _Plan, job: tuple[int, int, int]) -> PatternSet:
+def simulate_block(plan: Plan, job: tuple[int, int, int]) -> PatternSet:
+    """The patterns of one job of `plan_blocks`: the same bit for bit in whatever process.
+
+    With `plan_simulation` and `plan_blocks` it is all that workers elsewhere need.
+    """
     label, block, n = job
     table, variation = plan.tables[label], plan.variation
     rng = np.random.default_rng(np.random.SeedSequence(plan.seed, spawn_key=(label, block)))

@@ -101,10 +101,10 @@ class Classifier:
         """
         known = read_metadata(path)
         try:
-            names, wavelength = tuple(known["names"]), float(known["wavelength"])
-            grid, settings = TwoThetaGrid(**known["grid"]), dict(known["settings"])
             if known["kind"] != "classifier":
                 raise ValueError(f"it holds an {known['kind']}")
+            names, wavelength = tuple(known["names"]), float(known["wavelength"])
+            grid, settings = TwoThetaGrid(**known["grid"]), dict(known["settings"])
         except Exception as error:
             raise ModelError(
                 f"{path} is not a classifier that 'xrdclass train' wrote ({error}). Train it again."
@@ -117,8 +117,8 @@ def save_network(path, network, metadata: dict, overwrite: bool = False) -> Path
     """Write a Keras network with a JSON member beside it; see `Classifier.save`."""
     if Path(path).suffix != ".keras":
         raise DataError(f"A classifier file's name ends in .keras; got {path}.")
-    # A copy leaves the optimiser's state behind, two thirds of the file.
-    copy = import_keras().models.clone_model(network)
+    # A copy leaves the optimiser's state behind, two thirds of the file, and the loss function.
+    copy = type(network).from_config(network.get_config())
     copy.set_weights(network.get_weights())
     with tempfile.TemporaryDirectory() as folder:
         whole = Path(folder) / "network.keras"
@@ -224,11 +224,13 @@ def fit(
         loss="sparse_categorical_crossentropy",
         metrics=["accuracy"],
     )
+    scaled = min_max_scale(train.intensity)[..., None]
+    _make_variables(network, scaled[:1], train.labels[:1])
     validated = None
     if validation is not None and len(validation):
         validated = (min_max_scale(validation.intensity)[..., None], validation.labels)
     record = network.fit(
-        min_max_scale(train.intensity)[..., None],
+        scaled,
         train.labels,
         validation_data=validated,
         epochs=epochs,
@@ -246,6 +248,19 @@ def fit(
         "versions": {"xrdclass": __version__, "keras": keras.__version__},
     }
     return Classifier(network, train.names, train.grid, wavelength, settings, record.history)
+
+
+def _make_variables(network, x, y) -> None:
+    """Make the variables of optimizer and metrics now.
+
+    Made within the first step, as Keras does by itself, they have TensorFlow translate the step
+    into a graph twice: half a second. The weights stay as they are.
+    """
+    network.optimizer.build(network.trainable_variables)
+    answer = network(x, training=False)
+    network.compute_loss(y=y, y_pred=answer, training=False)
+    network.compute_metrics(x, y, answer)
+    network.reset_metrics()
 
 
 def _progress_bar(keras, epochs: int):
