@@ -49,11 +49,11 @@ notebooks: $(STAMP) ## for maintainers: run the notebooks and store their output
 figures: $(STAMP) ## run the notebooks that draw the pictures in figures/ and write these
 	@$(PY) notebooks/run.py --figures $(if $(ONLY),--only $(ONLY)) $(ARGS)
 
-bench: $(STAMP) ## measure the speed of the simulation
+bench: $(STAMP) ## measure speed, memory and accuracy beside the original recipe
 	@$(PY) benchmarks/run.py $(ARGS)
 
 model: $(STAMP) ## train the shipped network again from nothing (under half an hour on two cores)
-	@$(PY) -m xrdclass train-identifier --samples 240000 --rounds 8 --crystals 2500 --judged 12000 \
+	@$(PY) -m xrdclass train-identifier --samples 150000 --rounds 5 --crystals 2000 --judged 8000 \
 	    --out xrdclass/networks/tio2.keras --force $(ARGS)
 
 clean: ## remove build/ and caches (.venv and the notebooks stay)

@@ -1,4 +1,4 @@
-"""How fast patterns are simulated on one core, beside the way the original generator works.
+"""Speed, memory and accuracy, beside the original recipe's.
 
 Run by `make bench`. Prints a table as it goes and writes build/benchmark.json. What each row
 means stands in benchmarks/README.md.
@@ -12,6 +12,7 @@ for _name in ("OMP", "OPENBLAS", "MKL", "VECLIB_MAXIMUM", "NUMEXPR"):
 
 import argparse
 import importlib.metadata
+import importlib.util
 import json
 import platform
 import statistics
@@ -22,8 +23,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from pymatgen.analysis.diffraction.xrd import XRDCalculator
-from pymatgen.core import Lattice, Structure
+from recipes import peak_memory, slow_patterns
 
 from xrdclass.noise import add_noise
 from xrdclass.patterns import DEFAULT_GRID
@@ -34,36 +34,64 @@ from xrdclass.simulation import (
     REALISTIC,
     draw,
     plan_simulation,
-    scherrer_fwhm,
     simulate,
     simulate_batches,
 )
 
-OUT = Path(__file__).resolve().parent.parent / "build" / "benchmark.json"
+HERE = Path(__file__).resolve().parent
+OUT = HERE.parent / "build" / "benchmark.json"
 TAILS = replace(ORIGINAL, profile="pseudo-voigt", k_alpha2=True)
 N_PER_PHASE = 120  # five phases: the 600 patterns of the original recipe
 GOAL, GOAL_FACTOR = 3000, 3
+SEEDS = 5
+#: (phases, patterns of each) that are streamed, each in a process of its own.
+STREAMS = [(5, 2000), (5, 20_000), (100, BLOCK), (1000, BLOCK)]
+MILLION = (5, 200_000)
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--repeats", type=int, default=5, help="of each speed (%(default)s)")
-    parser.add_argument("--stream", type=int, help=argparse.SUPPRESS)
+    parser.add_argument(
+        "--full",
+        action="store_true",
+        help="draw all 600 patterns the original way, and stream a million: minutes more",
+    )
+    parser.add_argument("--only", choices=SECTIONS, help="one part of the table")
+    parser.add_argument("--stream", type=int, nargs=2, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.stream:
-        print(streaming_memory(options.stream))
+        print(json.dumps(stream(*options.stream)))
         return
     start = time.perf_counter()
     result = {"machine": machine(), "rows": {}}
-    phases = load_phases()
+    print("Machine: " + ", ".join(f"{k} {v}" for k, v in result["machine"].items()))
+    for name, section in SECTIONS.items():
+        if options.only in (None, name):
+            section(Table(result), options)
+    result["seconds"] = round(time.perf_counter() - start, 1)
+    write(result)
+    print(f"\n{result['seconds']:.0f} s; written to {OUT.relative_to(OUT.parent.parent)}")
 
-    def row(key, text, value, unit, remark=""):
-        result["rows"][key] = {"value": value, "unit": unit, "what": text, "remark": remark}
-        number = f"{value:,.0f}" if value >= 20 else f"{value:.2f}"
+
+class Table:
+    """Rows that are printed as they come and kept for the JSON file."""
+
+    def __init__(self, result):
+        self.result = result
+
+    def __call__(self, key, text, value, unit, remark=""):
+        self.result["rows"][key] = {"value": value, "unit": unit, "what": text, "remark": remark}
+        number = f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
         print(f"  {text:<52s}{number:>10s} {unit:<12s} {remark}".rstrip(), flush=True)
 
-    print("One core of: " + ", ".join(f"{k} {v}" for k, v in result["machine"].items()))
-    print(f"\nSimulation: 600 patterns of five phases, {DEFAULT_GRID.n_points} points")
+    def value(self, key, column="value"):
+        return self.result["rows"].get(key, {}).get(column, float("nan"))
+
+
+def simulation(row, options):
+    phases = load_phases()
+    print(f"\nSimulation, one core: 600 patterns of five phases, {DEFAULT_GRID.n_points} points")
     simulate(phases, 2)  # the first call loads what is imported lazily
     speeds = {}
     for key, text, variation in (
@@ -76,38 +104,131 @@ def main():
         row(key, text, speeds[key], "patterns/s", f"{spread} {remark}".strip())
     factor = speeds["original"] / speeds["tails"]
     row("tails_factor", "tails and doublet cost", factor, "times", f"goal at most {GOAL_FACTOR}")
+    clean = simulate(phases, N_PER_PHASE)
+    row("noise", "add_noise", *noise_speed(clean, options))
 
     print("\nThe original generator's way: pymatgen for each pattern, a convolution for each peak")
-    yardstick = yardstick_speed(phases)
-    row("yardstick", "one call and its convolutions", yardstick, "patterns/s")
-    row("ratio", "original settings are faster by", speeds["original"] / yardstick, "times")
+    for key, text, as_published in (
+        ("yardstick", "at its best: one pymatgen call a pattern", False),
+        ("published", "as published: four calls, one symmetry search", True),
+    ):
+        slow = yardstick_speed(phases, as_published)
+        row(key, text, slow, "patterns/s", f"ours are {speeds['original'] / slow:,.0f} times that")
+    row(
+        "ratio",
+        "original settings are faster by",
+        speeds["original"] / row.value("yardstick"),
+        "times",
+    )
 
-    print(f"\nMore phases: {BLOCK} patterns of each, streamed, structure factors included")
-    sets = {count: more_phases(phases, count) for count in (5, 20, 100)}
-    seconds = {count: [] for count in sets}
-    for _ in range(3):  # in turns, so that what else the machine does falls on all alike
-        for count, some in sets.items():
-            seconds[count].append(timed(lambda some=some: consume(simulate_batches(some, BLOCK))))
-    cost = {c: statistics.median(values) / (c * BLOCK) for c, values in seconds.items()}
-    for count in sets:
-        growth = f"{cost[count] / cost[5]:.2f} times the cost of a pattern with 5"
-        row(f"phases_{count}", f"{count} phases", 1 / cost[count], "patterns/s", growth)
 
-    print("\nMemory of streaming, patterns thrown away as they come")
-    memory = {n: streaming_in_a_process_of_its_own(n) for n in (2000, 20_000)}
-    for n, megabytes in memory.items():
-        row(f"memory_{n}", f"peak of a process that draws {n:,} patterns", megabytes, "MB")
-    held = 20_000 * DEFAULT_GRID.n_points * 4 / 1e6
-    row("memory_held", "for comparison: 20,000 patterns held at once", held, "MB", "computed")
+def noise_speed(clean, options):
+    rate, spread = speed(lambda: add_noise(clean), options)
+    return rate, "patterns/s", spread
 
-    print("\nNoise: background and Poisson counts on 600 patterns")
-    clean = simulate(phases, N_PER_PHASE)
-    noisy, spread = speed(lambda: add_noise(clean), options)
-    row("noise", "add_noise", noisy, "patterns/s", spread)
 
-    result["seconds"] = round(time.perf_counter() - start, 1)
-    write(result)
-    print(f"\n{result['seconds']:.0f} s; written to {OUT.relative_to(OUT.parent.parent)}")
+def recipes(row, options):
+    print("\nFrom CIF files to a trained network, all cores, each run in a process of its own")
+    full = ["--slow-per-phase", str(N_PER_PHASE)] if options.full else []
+    ours = [in_its_own_process("recipes.py", "ours", "--seed", str(s)) for s in range(SEEDS)]
+    original = in_its_own_process("recipes.py", "original", *full)
+    row.result["recipes"] = {"original": original, "ours": ours}
+
+    def both(text, key, get, unit, digits=2):
+        values = [get(run) for run in ours]
+        one, other = get(original), statistics.median(values)
+        ratio = one / other if other else None
+        row.result["rows"][key] = {
+            "what": text,
+            "unit": unit,
+            "original": one,
+            "ours": other,
+            "ours_from": min(values),
+            "ours_to": max(values),
+            "ratio": ratio,
+        }
+        spread = f"{min(values):.{digits}f} to {max(values):.{digits}f}"
+        last = f"{ratio:9.1f}" if unit and ratio else " " * 9
+        print(f"  {text:<36s}{one:10.{digits}f}{other:10.{digits}f}  {spread:<18s}{last}  {unit}")
+
+    print(f"  {'':<36s}{'original':>10s}{'ours':>10s}  {'from, to':<18s}{'ratio':>9s}")
+    for part in ("simulation", "noise", "training", "prediction", "total"):
+        both(part, f"{part}_seconds", lambda run, p=part: run["seconds"][p], "s")
+    both("total, time of all cores", "total_cpu", lambda run: run["cpu"]["total"], "s")
+    both("training speed", "training_rate", lambda run: run["training_rate"], "patterns/s", 0)
+    both("peak memory", "peak_memory", lambda run: run["peak_mb"], "MB", 0)
+    both("accuracy, 1,000 simulated", "validation", lambda run: run["validation"], "", 3)
+    both("accuracy, 1,000 harder ones", "hard", lambda run: run["hard"], "", 3)
+    if original["measured_of"]:
+        text = f"right of {original['measured_of']} RRUFF patterns"
+        both(text, "measured", lambda run: run["measured"], "", 0)
+    if original["extrapolated"]:
+        print(
+            "  The original's simulation is extrapolated from 4 of 120 patterns a phase "
+            "(--full draws all)."
+        )
+    print(f"  Ours: medians over {SEEDS} runs and seeds. The original: one run.")
+    best = 5 * N_PER_PHASE / row.value("yardstick") / os.cpu_count()
+    lenient = original["seconds"]["total"] - original["seconds"]["simulation"] + best
+    lenient /= row.value("total_seconds", "ours")
+    if lenient == lenient:
+        text = "total ratio, with one pymatgen call a pattern"
+        row("lenient_ratio", text, lenient, "times", "instead of the published four")
+
+
+def scale(row, options):
+    print("\nScale, one core: patterns streamed and thrown away, structure factors included")
+    for phases, n in [*STREAMS, *([MILLION] if options.full else [])]:
+        run = in_its_own_process("run.py", "--stream", str(phases), str(n))
+        total = phases * n
+        row(
+            f"stream_{phases}_{total}",
+            f"{phases:,} phases, {total:,} patterns",
+            total / run["seconds"],
+            "patterns/s",
+            f"{run['megabytes']:.0f} MB at most, {run['plan_mb']:.1f} MB of them the plan; "
+            f"plan {run['plan_seconds']:.2f} s",
+        )
+    held = 1e6 * DEFAULT_GRID.n_points * 4 / 1e9
+    row("memory_held", "for comparison: a million patterns held at once", held, "GB", "computed")
+    said = in_its_own_process("tf_data.py", "--steps", "120", json_output=False)
+    print("  tf_data.py, all cores: " + said)
+    row.result["tf_data"] = said
+    if importlib.util.find_spec("distributed"):
+        said = in_its_own_process("dask_workers.py", "--n-per-phase", "2000", json_output=False)
+        print("  dask_workers.py: " + said.replace("\n", "\n                   "))
+        row.result["dask"] = said
+    else:
+        print("  dask_workers.py: left out, the extra 'scale' is not installed")
+
+
+def start_up(row, options):
+    print("\nStart-up, on the clock, in a new process each time")
+    code = "import time; t = time.perf_counter(); import {}; print(time.perf_counter() - t)"
+    command = Path(sys.executable).parent / "xrdclass"
+
+    def median(arguments):
+        seconds = []
+        for _ in range(options.repeats + 1):
+            start = time.perf_counter()
+            done = subprocess.run(arguments, capture_output=True, text=True, check=True)
+            whole = time.perf_counter() - start
+            seconds.append(float(done.stdout) if "-c" in arguments else whole)
+        return statistics.median(seconds[1:])  # the first one fills the file cache
+
+    for module, goal in (("numpy", ""), ("xrdclass", "goal 0.3")):
+        seconds = median([sys.executable, "-c", code.format(module)])
+        row(f"import_{module}", f"import {module}", seconds, "s", goal)
+    row(
+        "help",
+        "xrdclass --help, Python's own start included",
+        median([command, "--help"]),
+        "s",
+        "goal 0.5",
+    )
+
+
+SECTIONS = {"start-up": start_up, "simulation": simulation, "recipes": recipes, "scale": scale}
 
 
 def machine() -> dict:
@@ -118,7 +239,10 @@ def machine() -> dict:
         model = next(s.split(":", 1)[1].strip() for s in lines if s.startswith("model name"))
     except (OSError, StopIteration):
         pass
-    versions = {name: importlib.metadata.version(name) for name in ("numpy", "scipy", "pymatgen")}
+    versions = {
+        name: importlib.metadata.version(name)
+        for name in ("numpy", "scipy", "pymatgen", "tensorflow")
+    }
     load = f"{os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else "unknown"
     return {
         "CPU": model,
@@ -129,12 +253,6 @@ def machine() -> dict:
         **versions,
         "xrdclass": importlib.metadata.version("xrdclass"),
     }
-
-
-def consume(batches) -> None:
-    """Draw every batch and keep none."""
-    for _ in batches:
-        pass
 
 
 def timed(function) -> float:
@@ -150,41 +268,15 @@ def speed(function, options) -> tuple[float, str]:
     return statistics.median(rates), f"({min(rates):,.0f} to {max(rates):,.0f})"
 
 
-def yardstick_speed(phases, n_per_phase: int = 3) -> float:
-    """Patterns per second with one XRDCalculator call a pattern, one convolution a peak.
-
-    Strains and crystallite sizes are drawn as `simulate` draws them. A Gaussian kernel ends four
-    standard deviations from its centre, so that the convolutions are short ones.
-    """
-    plan = plan_simulation(phases, ORIGINAL, DEFAULT_GRID, "Cu", 0)
-    rng = np.random.default_rng(0)
-    drawn = [draw(table, ORIGINAL, n_per_phase, rng) for table in plan.tables]
-    calculator = XRDCalculator(plan.radiation.mean)
-
-    def run():
-        for phase, values in zip(phases, drawn, strict=True):
-            for strain, size in zip(values["strain"], values["domain_size"], strict=True):
-                one_by_one(calculator, phase.structure, strain, size)
-
-    return len(phases) * n_per_phase / timed(run)
-
-
-def one_by_one(calculator, structure, strain, domain_size) -> np.ndarray:
-    """One pattern, peak by peak."""
-    grid = DEFAULT_GRID
-    lattice = Lattice(structure.lattice.matrix @ (np.eye(3) + strain))
-    strained = Structure(lattice, structure.species_and_occu, structure.frac_coords)
-    sticks = calculator.get_pattern(strained, two_theta_range=(grid.start, grid.stop))
-    pattern = np.zeros(grid.n_points)
-    for angle, intensity in zip(sticks.x, sticks.y, strict=True):
-        signal = np.zeros(grid.n_points)
-        signal[min(round((angle - grid.start) / grid.step), grid.n_points - 1)] = intensity
-        fwhm = scherrer_fwhm(np.radians(angle / 2), domain_size, calculator.wavelength)
-        sigma = fwhm / np.sqrt(8 * np.log(2)) / grid.step
-        x = np.arange(-int(4 * sigma + 0.5), int(4 * sigma + 0.5) + 1)
-        kernel = np.exp(-((x / sigma) ** 2) / 2)
-        pattern += np.convolve(signal, kernel / kernel.sum(), mode="same")
-    return pattern / pattern.max()
+def yardstick_speed(phases, as_published: bool, n_per_phase: int = 3) -> float:
+    """Patterns per second of one core, drawn the original way; see `slow_patterns`."""
+    tables = plan_simulation(phases).tables
+    jobs = [
+        (phase.structure, draw(table, ORIGINAL, n_per_phase, np.random.default_rng(0)))
+        for phase, table in zip(phases, tables, strict=True)
+    ]
+    slow_patterns((jobs[0][0], {k: v[:1] for k, v in jobs[0][1].items()}))  # imports
+    return len(phases) * n_per_phase / sum(slow_patterns(job, as_published)[1] for job in jobs)
 
 
 def more_phases(phases, count: int) -> list[Phase]:
@@ -200,23 +292,38 @@ def more_phases(phases, count: int) -> list[Phase]:
     return some
 
 
-def streaming_memory(n: int) -> float:
-    """Peak memory of this process in MB once it has drawn ``n`` patterns and kept none."""
-    import resource
+def stream(n_phases: int, n_per_phase: int) -> dict:
+    """Draw patterns in this process and keep none: seconds of one core, and memory."""
+    phases = more_phases(load_phases(), n_phases)
+    start = time.process_time()
+    plan = plan_simulation(phases)
+    planned = time.process_time() - start
+    arrays = [value for table in plan.tables for value in vars(table).values()]
+    start = time.process_time()
+    for _ in simulate_batches(phases, n_per_phase):
+        pass
+    return {
+        "seconds": time.process_time() - start,
+        "plan_seconds": planned,
+        "plan_mb": sum(a.nbytes for a in arrays if isinstance(a, np.ndarray)) / 1e6,
+        "megabytes": peak_memory(),
+    }
 
-    consume(simulate_batches(load_phases(), n // 5))
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / (1e6 if sys.platform == "darwin" else 1e6 / 1024)
 
-
-def streaming_in_a_process_of_its_own(n: int) -> float:
-    try:
-        done = subprocess.run(
-            [sys.executable, __file__, "--stream", str(n)], capture_output=True, text=True
-        )
-        return float(done.stdout)
-    except ValueError:  # no resource module: Windows
-        return float("nan")
+def in_its_own_process(script: str, *arguments, json_output: bool = True):
+    """What a script of this folder prints. It may use all cores."""
+    environment = {k: v for k, v in os.environ.items() if not k.endswith("_NUM_THREADS")}
+    if script == "run.py":
+        environment = None  # one core, as here
+    done = subprocess.run(
+        [sys.executable, HERE / script, *arguments],
+        capture_output=True,
+        text=True,
+        env=environment,
+    )
+    if done.returncode:
+        sys.exit(f"{script} {' '.join(arguments)} failed:\n{done.stderr}")
+    return json.loads(done.stdout.splitlines()[-1]) if json_output else done.stdout.strip()
 
 
 def write(result: dict) -> None:

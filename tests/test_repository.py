@@ -125,7 +125,7 @@ def imported_from_package(path):
 
 def test_tested_versions_satisfy_the_declared_ones():
     pins = constraints()
-    for requirement in requirements("lessons", "test"):
+    for requirement in requirements("lessons", "test", "scale"):
         pin = pins.get(canonicalize_name(requirement.name))
         assert pin, f"constraints.txt has no version of {requirement.name}"
         assert requirement.specifier.contains(pin), f"{requirement} excludes the tested {pin}"
@@ -169,10 +169,10 @@ def test_citation_has_the_version_of_the_package():
 @pytest.mark.parametrize(
     ("pattern", "extras"),
     [
-        ("xrdclass/*.py", []),
+        ("xrdclass/*.py", ["instruments"]),
         ("notebooks/*.ipynb", ["lessons"]),
         ("notebooks/*.py", ["lessons"]),
-        ("benchmarks/*.py", ["lessons", "test"]),
+        ("benchmarks/*.py", ["lessons", "test", "scale"]),
         ("tests/*.py", ["lessons", "test"]),
     ],
 )
@@ -221,8 +221,10 @@ def test_no_scan_is_committed():
 
 
 def test_no_file_is_large():
-    sizes = {p.relative_to(ROOT).as_posix(): p.stat().st_size for p in repository_files()}
-    assert not {name: size for name, size in sizes.items() if size > 1_000_000}
+    sizes = {p.relative_to(ROOT): p.stat().st_size for p in repository_files()}
+    # A shipped network may take 2 MB.
+    limits = {name: 2e6 if name.suffix == ".keras" else 1e6 for name in sizes}
+    assert not {name: size for name, size in sizes.items() if size > limits[name]}
 
 
 def test_readme_names_both_commands():
