@@ -69,7 +69,7 @@ def main():
     with clock("noise"):
         noisy = add_noise(clean, seed=1000 + options.seed)
         train, check = split(noisy, 1 / 6, seed=options.seed)
-    how = ("original", 10) if original else ("compact", 15)
+    how = ("original", 10) if original else ("compact", 8)
     with clock("training"):
         classifier = fit(train, check, *how, seed=options.seed, progress=False)
     with clock("prediction"):

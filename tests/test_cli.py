@@ -194,10 +194,121 @@ def test_identify_in_a_process_of_its_own_is_quiet(work):
     assert done.stdout.startswith("rutile.xy  rutile (")
 
 
+@pytest.fixture(scope="module")
+def scans(tmp_path_factory):
+    """Scans with counting noise, a scan without peaks, one of cobalt's and a broken file."""
+    folder = tmp_path_factory.mktemp("scans")
+    grid, rng, phases = TwoThetaGrid(10, 80, 0.02), np.random.default_rng(5), load_phases()
+    sample = {"strain": 0.002, "texture": 0, "domain_size": (40, 40), "k_alpha2": True}
+    sample |= {"profile": "pseudo-voigt", "eta": (0.5, 0.5)}
+
+    def write(name, expected):
+        rows = zip(grid.two_theta, rng.poisson(expected), strict=True)
+        (folder / f"{name}.xy").write_text("".join(f"{x:.2f} {y}\n" for x, y in rows))
+
+    for wavelength, suffix in (("Cu", ""), ("Co", "-Co")):
+        patterns = simulate(phases, 1, Variation(**sample), grid, wavelength, seed=1).intensity
+        for label in (0, 3):
+            write(f"{phases[label].name}{suffix}", 10_000 * patterns[label] + 300)
+    write("noise", np.full(grid.n_points, 40.0))
+    (folder / "broken.xy").write_text("This is a letter.\n")
+    return folder
+
+
+def test_shipped_network_answers_in_the_documented_schema(cli, scans):
+    names = ["rutile", "broken", "anatase", "noise", "missing"]
+    paths = [scans / f"{name}.xy" for name in names]
+    status, out, err = cli("identify", *paths, "--format", "json")
+    answers = json.loads(out)
+    assert status == 1 and [a["file"] for a in answers] == [str(path) for path in paths]
+    for i in (1, 4):
+        assert list(answers[i]) == ["file", "error"] and answers[i]["error"].endswith(".")
+    complaints = err.splitlines()
+    assert len(complaints) == 2 and all(line.startswith("xrdclass: ") for line in complaints)
+    for i, phases in ((0, ["rutile"]), (2, ["anatase"]), (3, [])):
+        answer = answers[i]
+        assert list(answer) == ["file", "phases", "foreign", "probability", "warnings"]
+        assert list(answer["probability"]) == NAMES and type(answer["foreign"]) is bool
+        assert all(0 <= value <= 1 for value in answer["probability"].values())
+        assert all(isinstance(text, str) for text in answer["warnings"])
+        assert answer["phases"] == phases, answer
+    assert answers[0]["warnings"] == [] and answers[0]["foreign"] is False
+    assert any("No peak" in text for text in answers[3]["warnings"])
+
+
+def test_shipped_network_in_a_table_and_as_csv(cli, scans):
+    paths = [scans / "anatase.xy", scans / "noise.xy"]
+    status, out, err = cli("identify", *paths)
+    lines = out.splitlines()
+    assert (status, err) == (0, "") and len(lines) == 3
+    assert lines[0].startswith("anatase.xy  anatase (0.") or "anatase (1.00)" in lines[0]
+    assert lines[1].startswith("noise.xy    none") and lines[2].startswith("Note: No peak")
+    status, out, err = cli("identify", *paths, "--format", "csv")
+    rows = list(csv.DictReader(io.StringIO(out)))
+    assert (status, err) == (0, "") and [row["phases"] for row in rows] == ["anatase", ""]
+    assert list(rows[0]) == ["file", "phases", "foreign", *NAMES, "warnings", "error"]
+
+
+def test_shipped_network_with_another_wavelength(cli, scans):
+    arguments = ["identify", scans / "rutile-Co.xy", "--format", "json"]
+    status, out, err = cli(*arguments, "--wavelength", "Co")
+    (answer,) = json.loads(out)
+    assert (status, err) == (0, "") and answer["phases"] == ["rutile"]
+    assert any("Co radiation" in text for text in answer["warnings"])
+    (silent,) = json.loads(cli(*arguments)[1])
+    assert silent["phases"] == [] and not any("radiation" in text for text in silent["warnings"])
+
+
+def test_one_picture_for_each_scan(cli, scans, tmp_path):
+    """Also where two scans in different folders have one name; a broken file has none."""
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "rutile.xy").write_bytes((scans / "anatase.xy").read_bytes())
+    paths = [scans / "rutile.xy", tmp_path / "other" / "rutile.xy", scans / "broken.xy"]
+    status, out, err = cli(
+        "identify", *paths, scans / "noise.xy", "--format", "json", "--plot", tmp_path / "new"
+    )
+    assert status == 1 and err.count("\n") == 1 and "broken.xy" in err
+    assert [a.get("phases") for a in json.loads(out)] == [["rutile"], ["anatase"], None, []]
+    pictures = sorted((tmp_path / "new").iterdir())
+    assert [path.name for path in pictures] == ["noise.png", "rutile-2.png", "rutile.png"]
+    contents = [path.read_bytes() for path in pictures]
+    assert all(content[:8] == b"\x89PNG\r\n\x1a\n" for content in contents)
+    assert len(set(contents)) == 3 and not plt.get_fignums()
+
+
+def test_shipped_network_in_a_process_of_its_own_is_quiet(scans):
+    command = [sys.executable, "-m", "xrdclass", "identify", "noise.xy", "broken.xy"]
+    clean = {key: value for key, value in os.environ.items() if not key.startswith("TF_")}
+    done = subprocess.run(command, cwd=scans, capture_output=True, text=True, env=clean)
+    assert done.returncode == 1 and done.stderr.count("\n") == 1
+    assert done.stderr.startswith("xrdclass: broken.xy: expected a powder scan")
+    assert done.stdout.splitlines()[:2] == ["noise.xy   none", "broken.xy  not read"] or (
+        done.stdout.startswith("noise.xy   none, and something else\nbroken.xy  not read\n")
+    )
+
+
+def test_an_identifier_is_trained_from_a_folder_and_used(cli, scans, tmp_path):
+    write_cifs(tmp_path / "cifs")
+    for name in ("beta-TiO2", "brookite", "TiO2-II"):
+        (tmp_path / "cifs" / f"{name}.cif").unlink()
+    model = tmp_path / "mine.keras"
+    quick = ["--samples", 64, "--rounds", 2, "--crystals", 3, "--judged", 48, "--seed", 3]
+    status, out, err = cli("train-identifier", tmp_path / "cifs", "--out", model, *quick)
+    assert status == 0 and "On 48 simulated samples" in out and str(model) in out
+    assert "round 2 of 2: loss" in err and "Traceback" not in err
+    status, out, err = cli("identify", scans / "rutile.xy", "--model", model, "--format", "json")
+    (answer,) = json.loads(out)
+    assert (status, err) == (0, "") and list(answer["probability"]) == ["anatase", "rutile"]
+    before = model.read_bytes()
+    status, out, err = cli("train-identifier", tmp_path / "cifs", "--out", model, *quick)
+    assert_one_complaint(status, out, err)
+    assert "exists already" in err and model.read_bytes() == before
+
+
 def test_help_names_every_command(cli):
     status, out, err = cli("--help")
     assert status == 0 and err == ""
-    for command in ("simulate", "add-noise", "train", "identify", "rruff"):
+    for command in ("simulate", "add-noise", "train", "train-identifier", "identify", "rruff"):
         assert command in out
         status, text, _ = cli(command, "--help")
         assert status == 0 and text.startswith(f"usage: xrdclass {command}")
@@ -266,7 +377,14 @@ def test_rruff_lists_the_catalogue(cli, tmp_path, monkeypatch):
         ["train", "short.npz", "--out", "x.keras"],
         ["train", "few.npz", "--out", "x.keras", "--epochs", "0"],
         ["train", "few.npz", "--out", "x.keras", "--seed", "5000000000"],
-        ["identify", "text"],
+        ["train-identifier"],
+        ["train-identifier", "--out", "x.h5"],
+        ["train-identifier", "--out", "text.keras", "--samples", "0"],
+        ["train-identifier", "--out", "x.keras", "--seed", "-1"],
+        ["train-identifier", "--out", "x.keras", "--crystals", "few"],
+        ["train-identifier", "missing", "--out", "x.keras"],
+        ["identify"],
+        ["identify", "text", "--wavelength", "Xx"],
         ["identify", "text", "--model", "missing.keras"],
         ["identify", "text", "--model", "text"],
         ["identify", "text", "--model", "model.keras", "--format", "xml"],

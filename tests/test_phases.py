@@ -12,7 +12,15 @@ from pymatgen.symmetry.analyzer import SpacegroupAnalyzer
 from xrdclass import phases
 from xrdclass.diffraction import bragg, lines, reflections
 from xrdclass.errors import DataError, DownloadError, PhaseError
-from xrdclass.phases import SHIPPED, cif_text, download_cod, load_phases, write_cifs
+from xrdclass.phases import (
+    SHIPPED,
+    ZIRCONIA,
+    ZIRCONIA_FOLDER,
+    cif_text,
+    download_cod,
+    load_phases,
+    write_cifs,
+)
 
 NAMES = ["anatase", "beta-TiO2", "brookite", "rutile", "TiO2-II"]
 # Space group, cell (Å, degrees), density (g/cm3) and formula units a cell, from the literature.
@@ -23,6 +31,25 @@ FACTS = {
     "rutile": (136, (4.5937, 4.5937, 2.9587, 90, 90, 90), 4.248, 2),
     "TiO2-II": (60, (4.515, 5.497, 4.939, 90, 90, 90), 4.328, 4),
 }
+# Space group, cell, handbook density with its spread, atoms a cell, and the distances from Zr to O
+# (Å): for zircon those that its authors print, for tetragonal ZrO2 four short and four long ones.
+ZIRCONIA_FACTS = {
+    "baddeleyite": (
+        14, (5.1505, 5.2116, 5.3173, 90, 99.23, 90), (5.83, 0.03), {"Zr": 4, "O": 8},
+        (2.05, 2.06, 2.15, 2.16, 2.18, 2.24, 2.27),
+    ),
+    "cubic-ZrO2": (
+        225, (5.124, 5.124, 5.124, 90, 90, 90), (6.1, 0.05), {"Zr": 4, "O": 8}, (2.22,) * 8
+    ),
+    "tetragonal-ZrO2": (
+        137, (3.5961, 3.5961, 5.177, 90, 90, 90), (6.1, 0.05), {"Zr": 2, "O": 4},
+        (2.08,) * 4 + (2.37,) * 4,
+    ),
+    "zircon": (
+        141, (6.607, 6.607, 5.982, 90, 90, 90), (4.65, 0.06), {"Zr": 4, "Si": 4, "O": 16},
+        (2.131,) * 4 + (2.268,) * 4,
+    ),
+}  # fmt: skip
 CELL_KEYS = "length_a length_b length_c angle_alpha angle_beta angle_gamma".split()
 
 
@@ -55,6 +82,12 @@ def read_back(written):
     return {phase.name: phase for phase in load_phases(written[0].parent)}
 
 
+@pytest.fixture(scope="module")
+def zirconia(tmp_path_factory):
+    written = write_cifs(tmp_path_factory.mktemp("new") / "zirconia", ZIRCONIA)
+    return {phase.name: phase for phase in load_phases(written[0].parent)}
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_written_structures_have_the_cited_numbers(read_back, name):
     number, cell, density, units = FACTS[name]
@@ -76,11 +109,41 @@ def test_titanium_has_six_oxygen_neighbours_at_chemical_distances(read_back, nam
             assert len(distances) == 6 and 1.78 <= distances.min() <= distances.max() <= 2.31
 
 
-def test_shipped_files_are_what_write_cifs_writes(written):
-    shipped = sorted(phases.CIF_FOLDER.glob("*.cif"))
-    assert [path.name for path in shipped] == sorted(path.name for path in written)
+@pytest.mark.parametrize("name", ZIRCONIA_FACTS)
+def test_zirconia_has_the_cited_numbers(zirconia, name):
+    number, cell, (density, spread), atoms, _ = ZIRCONIA_FACTS[name]
+    structure = zirconia[name].structure
+    assert SpacegroupAnalyzer(structure, symprec=0.01).get_space_group_number() == number
+    assert np.allclose(structure.lattice.parameters, cell, atol=1e-6)
+    assert structure.density == pytest.approx(density, abs=spread)
+    assert structure.composition.as_dict() == atoms
+    assert zirconia[name].source == ZIRCONIA[name].source
+
+
+@pytest.mark.parametrize("name", ZIRCONIA_FACTS)
+def test_zirconium_has_its_oxygen_neighbours_at_the_published_distances(zirconia, name):
+    structure, expected = zirconia[name].structure, ZIRCONIA_FACTS[name][4]
+    for site in structure:
+        near = [n for n in structure.get_neighbors(site, 2.8) if n.specie.symbol == "O"]
+        distances = sorted(neighbour.nn_distance for neighbour in near)
+        if site.specie.symbol == "Zr":
+            assert distances == pytest.approx(list(expected), abs=0.01)
+        if site.specie.symbol == "Si":
+            assert distances[:4] == pytest.approx([1.622] * 4, abs=0.002)
+
+
+@pytest.mark.parametrize("table", [SHIPPED, ZIRCONIA], ids=["TiO2", "zirconia"])
+def test_shipped_files_are_what_write_cifs_writes(tmp_path, table):
+    folder = phases.CIF_FOLDER if table is SHIPPED else ZIRCONIA_FOLDER
+    written = write_cifs(tmp_path, table)
+    assert sorted(p.name for p in folder.glob("*.cif")) == sorted(p.name for p in written)
     for path in written:
-        assert path.read_bytes() == (phases.CIF_FOLDER / path.name).read_bytes()
+        assert path.read_bytes() == (folder / path.name).read_bytes()
+
+
+def test_families_do_not_mix():
+    assert [phase.name for phase in load_phases()] == NAMES
+    assert [phase.name for phase in load_phases(ZIRCONIA_FOLDER)] == sorted(ZIRCONIA_FACTS)
 
 
 def test_write_cifs_overwrites_only_when_asked(tmp_path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import itertools
 import json
 import os
 import sys
@@ -279,6 +280,7 @@ def _identify(options) -> int:
     if options.wavelength:
         _mean(options.wavelength)  # a wrong name is one error, not one a file
     names, examine, draw = _examiner(options)
+    pictures = iter(_distinct(Path(path).stem for path in options.scans))
     answers, failed = [], 0
 
     def examine_each(chunk):
@@ -301,12 +303,12 @@ def _identify(options) -> int:
         if len(chunk) < CHUNK and i < len(options.scans):
             continue
         for (name, scan), result in zip(chunk, examine_each(chunk), strict=True):
-            answer = {"file": str(name)}
+            answer, picture = {"file": str(name)}, f"{next(pictures)}.png"
             try:
                 if isinstance(result, UserError):
                     raise result
                 if options.plot:
-                    _plot(Path(options.plot), name, draw(scan, result), options.force)
+                    _plot(Path(options.plot) / picture, draw(scan, result), options.force)
                 answer.update(_answer(getattr(result, "verdict", result)))
             except UserError as error:
                 failed += 1
@@ -358,12 +360,20 @@ def _answer(verdict) -> dict:
     }
 
 
-def _plot(folder: Path, path, figure, force: bool) -> None:
+def _distinct(stems):
+    """Each name, with a number where an earlier one is the same."""
+    used = set()
+    for stem in stems:
+        names = itertools.chain([stem], (f"{stem}-{i}" for i in itertools.count(2)))
+        used.add(name := next(name for name in names if name not in used))
+        yield name
+
+
+def _plot(target: Path, figure, force: bool) -> None:
     import matplotlib.pyplot
 
     from .files import write_safely
 
-    target = folder / f"{Path(path).stem}.png"
     try:
         write_safely(target, lambda file: figure.savefig(file, format="png"), force)
     finally:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -130,7 +131,18 @@ class Judge:
 
     @classmethod
     def fit(cls, features, truth, seed=0) -> Judge:
-        """Train on features (n, k) and truth (n,) of 0 and 1."""
+        """Train on features (n, k) and truth (n,) of 0 and 1.
+
+        Raises
+        ------
+        DataError
+            If they are not of both kinds.
+        """
+        if len(np.unique(truth)) < 2:
+            raise DataError(
+                f"A judge learns from right and wrong proposals; among {len(truth)} there is one "
+                "kind or none. Draw more mixtures for it (--judged)."
+            )
         keras = import_keras()
         keras.utils.set_random_seed(seed)
         mean, spread = features.mean(axis=0), features.std(axis=0) + 1e-6
@@ -411,13 +423,20 @@ def phase_features(label: int, proposed, opinion: Opinion) -> np.ndarray:
 #: Peak widths and shifts that are tried when phases are fitted to a scan, degrees.
 FITTED_WIDTHS = (0.05, 0.07, 0.1, 0.14, 0.2, 0.28, 0.4, 0.56, 0.8, 1.1, 1.6, 2.3)
 FITTED_SHIFTS = (-0.06, -0.04, -0.02, 0.0, 0.02, 0.04, 0.06)
+#: Peak widths of a sample's phases differ by at most this factor: fitted freely, a weak phase would
+#: grow broad, own the tails of a strong one's peaks, and get a mass many times too large.
+WIDTH_RATIO = 3.0
+#: Straight pieces between so many points make up what the background's estimate has left.
+BACKGROUND_NODES = 12
 
 
 def share_signal(residual: Residual, opinions: dict[int, Opinion]):
     """Fit the patterns of the phases found to a scan, all together.
 
     Non-negative least squares; each phase has its own peak width and a shift of less than two
-    steps, tried one after the other.
+    steps, tried one after the other. The phase that explains most alone comes first. At the end a
+    smooth background, positive or negative, is fitted beside them: what clipping has left of it
+    would else count as peaks, above all for a phase with many lines.
 
     Returns
     -------
@@ -426,15 +445,18 @@ def share_signal(residual: Residual, opinions: dict[int, Opinion]):
     """
     from scipy.optimize import nnls
 
-    labels = sorted(opinions)
-    signal = np.maximum(residual.signal, 0)
-    shapes = {i: (opinions[i].width, 0.0) for i in labels}
-    columns = {i: draw_lines(opinions[i], *shapes[i]) for i in labels}
+    signal, background = residual.signal, _background_shapes()
+    columns, shapes = {}, {}
 
-    def fit():
-        matrix = np.stack([columns[i] for i in labels], axis=1)
+    def fit(with_background=False):
+        matrix = np.stack(list(columns.values()), axis=1)
         inside = residual.covered & (matrix.max(axis=1) > 0.01 * matrix.max())
-        scale, misfit = nnls(matrix[inside], signal[inside])
+        both = np.column_stack([matrix, signal])[inside]
+        if with_background:  # least squares on what no background explains fits both at once
+            base = background[inside]
+            square = base.T @ base + 1e-6 * np.eye(base.shape[1])
+            both = both - base @ np.linalg.solve(square, base.T @ both)
+        scale, misfit = nnls(both[:, :-1], both[:, -1])
         # Points outside count too: a wider peak must not win by taking in fewer of them.
         return scale, misfit**2 + (signal[residual.covered & ~inside] ** 2).sum()
 
@@ -443,15 +465,39 @@ def share_signal(residual: Residual, opinions: dict[int, Opinion]):
         for shape in candidates:
             columns[label] = draw_lines(opinions[label], *shape)
             tried.append((fit()[1], shape))
-        shapes[label] = min(tried)[1]
+        misfit, shapes[label] = min(tried)
         columns[label] = draw_lines(opinions[label], *shapes[label])
+        return misfit
 
-    for label in labels:
-        choose(label, [(width, 0.0) for width in FITTED_WIDTHS])
+    alone = {}
+    for label in opinions:
+        columns.clear()
+        alone[label] = choose(label, [(width, 0.0) for width in FITTED_WIDTHS])
+    columns.clear()
+    order = sorted(alone, key=alone.get)
+
+    def near(label):
+        first = shapes[order[0]][0]
+        limits = (0, np.inf) if label == order[0] else (first / WIDTH_RATIO, first * WIDTH_RATIO)
+        return [width for width in FITTED_WIDTHS if limits[0] <= width <= limits[1]]
+
+    for label in order:
+        if label != order[0]:
+            choose(label, [(width, 0.0) for width in near(label)])
         choose(label, [(shapes[label][0], shift) for shift in FITTED_SHIFTS])
-    scale = fit()[0] if labels else []
-    areas = {i: float(s) for i, s in zip(labels, scale, strict=True)}
-    return {i: areas[i] * columns[i] for i in labels}, areas
+    for label in order if len(order) > 1 else ():
+        # A width that was chosen before the other phases took their peaks may be too large.
+        choose(label, [(width, shapes[label][1]) for width in near(label)])
+    scale = fit(with_background=True)[0] if order else []
+    areas = {i: float(s) for i, s in zip(order, scale, strict=True)}
+    return {i: areas[i] * columns[i] for i in sorted(order)}, areas
+
+
+@cache
+def _background_shapes() -> np.ndarray:
+    nodes = np.linspace(TWO_THETA[0], TWO_THETA[-1], BACKGROUND_NODES)
+    rows = [np.interp(TWO_THETA, nodes, row) for row in np.eye(BACKGROUND_NODES)]
+    return np.stack(rows, axis=1)
 
 
 def foreign_features(proposed, fitted, residual: Residual) -> np.ndarray:

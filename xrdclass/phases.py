@@ -1,4 +1,4 @@
-"""Crystal structures: the five TiO2 phases, or any folder of CIF files."""
+"""Crystal structures: the five TiO2 phases, a second family, or any folder of CIF files."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from pymatgen.core import Structure
 
 CIF_FOLDER = Path(__file__).parent / "cifs"
+#: The shipped files of the table `ZIRCONIA`: ``load_phases(ZIRCONIA_FOLDER)``.
+ZIRCONIA_FOLDER = CIF_FOLDER / "zirconia"
 COD_URL = "https://www.crystallography.net/cod/{entry}.cif"
 
 
@@ -41,7 +43,8 @@ class CrystalData:
     """A published structure: the numbers that a CIF file is written from.
 
     ``cell`` is (a, b, c, alpha, beta, gamma) in Å and degrees; ``atoms`` maps a site label to
-    fractional coordinates. ``space_group`` is a full symbol as pymatgen spells it.
+    fractional coordinates. ``space_group`` is a full symbol as pymatgen spells it, with its first
+    origin where there are two. ``cod`` is the entry in the Crystallography Open Database, if known.
     """
 
     title: str
@@ -50,7 +53,7 @@ class CrystalData:
     cell: tuple[float, float, float, float, float, float]
     atoms: dict[str, tuple[float, float, float]]
     source: str
-    cod: int
+    cod: int | None = None
 
 
 #: The five TiO2 phases. The numbers are the cited authors' own; only rutile's COD entry is known
@@ -114,6 +117,50 @@ SHIPPED = {
     ),
 }
 
+#: Zirconium dioxide and the mineral it is made from. The two stabilised forms are written as pure
+#: ZrO2: yttrium has one electron less than zirconium, and few oxygen sites are empty.
+ZIRCONIA = {
+    "baddeleyite": CrystalData(
+        "Baddeleyite, monoclinic ZrO2",
+        "P2_1/c",
+        14,
+        (5.1505, 5.2116, 5.3173, 90, 99.230, 90),
+        {
+            "Zr1": (0.2754, 0.0395, 0.2083),
+            "O1": (0.0700, 0.3317, 0.3447),
+            "O2": (0.4496, 0.7569, 0.4792),
+        },
+        "Howard, Hill & Reichert (1988), Acta Cryst. B44, 116-120",
+    ),
+    # The cell is of material that is cubic at room temperature, which pure ZrO2 is not.
+    "cubic-ZrO2": CrystalData(
+        "Cubic ZrO2, fluorite type",
+        "Fm-3m",
+        225,
+        (5.124, 5.124, 5.124, 90, 90, 90),
+        {"Zr1": (0, 0, 0), "O1": (0.25, 0.25, 0.25)},
+        "Askeland & Wright, The Science and Engineering of Materials, 7th ed. (the cell)",
+    ),
+    "tetragonal-ZrO2": CrystalData(
+        "Tetragonal ZrO2",
+        "P4_2/nmc",
+        137,
+        (3.5961, 3.5961, 5.1770, 90, 90, 90),
+        {"Zr1": (0, 0, 0), "O1": (0, 0.5, 0.203)},
+        "Lutterotti & Scardi (1990), J. Appl. Cryst. 23, 246-252",
+        2300612,
+    ),
+    # The authors count from the other origin: their oxygen is at (0, 1/4 - y, z - 1/8).
+    "zircon": CrystalData(
+        "Zircon, ZrSiO4",
+        "I4_1/amd",
+        141,
+        (6.607, 6.607, 5.982, 90, 90, 90),
+        {"Zr1": (0, 0, 0), "Si1": (0, 0, 0.5), "O1": (0, 0.1839, 0.3203)},
+        "Robinson, Gibbs & Ribbe (1971), Am. Mineral. 56, 782-790",
+    ),
+}
+
 
 def cif_text(name: str, data: CrystalData) -> str:
     """A CIF file for one published structure, with its symmetry operations written out."""
@@ -150,10 +197,23 @@ def cif_text(name: str, data: CrystalData) -> str:
     return "\n".join(lines) + "\n"
 
 
-def write_cifs(folder=CIF_FOLDER, overwrite: bool = False) -> list[Path]:
-    """Write the five TiO2 phases as CIF files into a folder; return their paths."""
+def write_cifs(
+    folder=CIF_FOLDER, table: dict[str, CrystalData] = SHIPPED, overwrite: bool = False
+) -> list[Path]:
+    """Write a table of structures as CIF files into a folder; return their paths.
+
+    Parameters
+    ----------
+    folder : made if it is missing
+    table : name -> numbers: `SHIPPED`, the five TiO2 phases; `ZIRCONIA`; or one of your own
+
+    Raises
+    ------
+    DataError
+        If a file exists and ``overwrite`` is false, or the folder cannot be written to.
+    """
     paths = []
-    for name, data in SHIPPED.items():
+    for name, data in table.items():
         text = cif_text(name, data).encode("ascii")
         path = Path(folder) / f"{name}.cif"
         paths.append(write_safely(path, partial(_write, text), overwrite))
@@ -171,6 +231,7 @@ def load_phases(folder=None) -> list[Phase]:
     ----------
     folder : path, optional
         A folder with ``.cif`` files. Without it, the five TiO2 phases.
+        `ZIRCONIA_FOLDER` is the other one that ships with the package.
 
     Raises
     ------

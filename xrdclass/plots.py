@@ -578,3 +578,25 @@ def plot_finding(two_theta, finding):
     bottom.plot(two_theta, finding.remaining, color="0.2", lw=0.7)
     bottom.set(xlabel=TWO_THETA, ylabel="remaining")
     return figure
+
+
+def plot_detection(fractions, found: dict):
+    """Detection curves: the part of samples in which a phase is found, against its weight.
+
+    ``fractions`` (n,) are parts by weight, 0 to 1; ``found`` maps a name to parts found (n,). Half
+    and nine tenths, where detection limits are read off, are marked.
+    """
+    figure, axes = _figure(figsize=(7.5, 3.8))
+    percent = 100 * np.asarray(fractions)
+    for level in (0.5, 0.9):
+        axes.axhline(level, color="0.8", lw=0.8, zorder=0)
+    for i, (name, parts) in enumerate(found.items()):
+        style = {"color": COLOURS[i % 7], "ls": DASHES[i % 7], "marker": MARKERS[i % 7]}
+        axes.plot(percent, parts, ms=5, label=name, **style)
+    axes.set_xscale("log")
+    axes.set_xticks(percent, [f"{p:g}" for p in percent])
+    axes.minorticks_off()
+    axes.set(xlabel="part by weight (%)", ylabel="part of samples\nin which it is found")
+    axes.set(ylim=(-0.03, 1.05), yticks=[0, 0.5, 0.9, 1])
+    axes.legend(loc="upper left", bbox_to_anchor=(1, 1))
+    return figure
