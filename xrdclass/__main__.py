@@ -17,7 +17,6 @@ from .errors import DataError, UserError
 
 def main(arguments=None) -> int:
     """Run one command; return its exit status. No traceback reaches a user."""
-    os.environ.setdefault("MPLBACKEND", "Agg")
     warnings.showwarning = lambda message, *_: print(f"xrdclass: {message}", file=sys.stderr)
     options = _parser().parse_args(arguments)
     try:
@@ -279,6 +278,10 @@ def _identify(options) -> int:
 
     if options.wavelength:
         _mean(options.wavelength)  # a wrong name is one error, not one a file
+    if options.plot:
+        import matplotlib
+
+        matplotlib.use("Agg")  # files only: no window, no display needed
     names, examine, draw = _examiner(options)
     pictures = iter(_distinct(Path(path).stem for path in options.scans))
     answers, failed = [], 0
