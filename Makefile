@@ -25,7 +25,7 @@ endif
 
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
-.PHONY: help tutorial lab test notebooks figures bench model clean
+.PHONY: help tutorial lab test notebooks figures student bench model clean
 
 help: ## list the targets
 	@echo "make TARGET, where TARGET is one of"
@@ -48,6 +48,9 @@ notebooks: $(STAMP) ## for maintainers: run the notebooks and store their output
 
 figures: $(STAMP) ## run the notebooks that draw the pictures in figures/ and write these
 	@$(PY) notebooks/run.py --figures $(if $(ONLY),--only $(ONLY)) $(ARGS)
+
+student: $(STAMP) ## write the lessons without solutions to build/student/ (ARGS=--force: over edited copies)
+	@$(PY) notebooks/student.py $(ARGS)
 
 bench: $(STAMP) ## measure speed, memory and accuracy beside the original recipe
 	@$(PY) benchmarks/run.py $(ARGS)
