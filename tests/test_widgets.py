@@ -1,0 +1,112 @@
+"""Sliders: a picture and a live view in one output, quick, and a sentence without ipywidgets."""
+
+import base64
+import sys
+import time
+
+import matplotlib
+
+matplotlib.use("Agg")
+
+import ipywidgets
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+
+from xrdclass import widgets
+from xrdclass.widgets import Slider, explore
+
+X = np.linspace(20, 60, 2000)
+
+
+@pytest.fixture
+def shown(monkeypatch):
+    """What is displayed, in order."""
+    outputs = []
+    monkeypatch.setattr("IPython.display.display", lambda data, raw: outputs.append(data))
+    yield outputs
+    plt.close("all")
+
+
+@pytest.fixture
+def built(monkeypatch):
+    """The boxes that are built."""
+    boxes, build = [], widgets._build
+    monkeypatch.setattr(widgets, "_build", lambda *a: boxes.append(build(*a)) or boxes[-1])
+    return boxes
+
+
+def peak(update=None):
+    """A figure with one peak that a slider moves, shown with its slider."""
+    figure, axes = plt.subplots(figsize=(9, 3.4))
+    (curve,) = axes.plot(X, X)
+    axes.set(ylim=(0, 1.1))
+
+    def move(place):
+        curve.set_ydata(np.exp(-((X - place) ** 2)))
+        return f"peak at {place:.1f} <degrees>"
+
+    explore(figure, update or move, place=Slider("place (degrees)", 20, 60, 30, 0.5))
+    return figure
+
+
+def test_one_output_holds_picture_and_live_view(shown):
+    figure = peak()
+    (output,) = shown
+    assert set(output) == {"text/plain", "image/png", widgets.VIEW}
+    assert base64.b64decode(output["image/png"]).startswith(b"\x89PNG")
+    assert "place (degrees)" in output["text/plain"]
+    assert not plt.fignum_exists(figure.number), "A figure left open would show a second time."
+
+
+def test_a_moved_slider_changes_picture_sentence_and_alt_text(shown, built):
+    peak()
+    image, status, slider = built[0].children
+    before = image.value
+    assert base64.b64encode(base64.b64decode(shown[0]["image/png"])).decode() in before
+    slider.value = 45
+    assert image.value != before
+    assert "peak at 45.0 &lt;degrees&gt;" in status.value
+    assert 'alt="The figure for place (degrees) 45.' in image.value
+    slider.value = 30
+    assert image.value == before, "The same settings give the same picture."
+
+
+def test_answers_within_a_tenth_of_a_second(shown, built):
+    peak()
+    slider, seconds = built[0].children[-1], []
+    for value in range(31, 41):
+        start = time.perf_counter()
+        slider.value = value
+        seconds.append(time.perf_counter() - start)
+    assert min(seconds) < 0.1
+
+
+def test_an_error_is_shown_and_not_swallowed(shown, built):
+    def fails(place):
+        if place > 40:
+            raise ValueError("too <far>")
+
+    peak(fails)
+    _, status, slider = built[0].children
+    slider.value = 50
+    assert "ValueError: too &lt;far&gt;" in status.value
+
+
+def test_logarithmic_sliders(shown, built):
+    figure, _ = plt.subplots()
+    seen = []
+    counts = Slider("counts", 100, 10_000, 400, 0.1, log=True)
+    explore(figure, lambda counts: seen.append(counts), counts=counts)
+    slider = built[0].children[-1]
+    assert isinstance(slider, ipywidgets.FloatLogSlider)
+    assert seen == [400] and slider.value == pytest.approx(400)
+    slider.value = 10_000
+    assert seen[-1] == pytest.approx(10_000)
+
+
+def test_without_ipywidgets_a_sentence_and_the_picture(shown, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "ipywidgets", None)
+    peak()
+    assert "pip install ipywidgets" in capsys.readouterr().out
+    assert set(shown[0]) == {"text/plain", "image/png"}
