@@ -25,7 +25,7 @@ endif
 
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
-.PHONY: help tutorial lab test notebooks figures student bench model clean
+.PHONY: help tutorial lab test notebooks figures student bench fuzz model clean
 
 help: ## list the targets
 	@echo "make TARGET, where TARGET is one of"
@@ -54,6 +54,9 @@ student: $(STAMP) ## write the lessons without solutions to build/student/ (ARGS
 
 bench: $(STAMP) ## measure speed, memory and accuracy beside the original recipe
 	@$(PY) benchmarks/run.py $(ARGS)
+
+fuzz: $(STAMP) ## 20,000 damaged files of every scan format, and attacks on the readers (ARGS="--inputs 500")
+	@$(PY) tests/fuzz_readers.py $(ARGS)
 
 model: $(STAMP) ## train the shipped network again from nothing (under half an hour on two cores)
 	@$(PY) -m xrdclass train-identifier --samples 150000 --rounds 5 --crystals 2000 --judged 8000 \

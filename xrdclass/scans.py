@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
+import logging
 import re
 import tempfile
 import warnings
 import zipfile
 from dataclasses import dataclass, field
 from pathlib import Path
+from xml.etree import ElementTree
 
 import numpy as np
 
 from .errors import ScanError
 
-MAX_BYTES = 200_000_000
+#: Limits far above any powder scan; below them a file takes less than 2 s and 200 MB of memory.
+MAX_BYTES = 50_000_000  # of a file; archives may hold pictures beside the scan
+MAX_CONTENT = 6_000_000  # of the text, XML or binary data that the numbers are taken from
+MAX_POINTS = 300_000
 MIN_POINTS = 10
 EXPECTED = "a powder scan, lines of two numbers: 2θ in degrees, then intensity"
 
@@ -24,6 +30,9 @@ _DATA_LINE = re.compile(rf'(?:[\s;,"]*(?:{_NUMBER})(?=[\s;,"]|$))+[\s;,"]*$')
 _LOOSE_COMMA = re.compile(r"(?<=\s),|,(?=\s)|,$", re.MULTILINE)
 _TIGHT_COMMA = re.compile(r",(?=[\d.+-])(?<=[\d.],)")
 _COMMENTS = ("#", "!", ";", "'", "%", "//", "*")
+_MAX_LINE = 2000  # characters; longer lines hold no angle and intensity
+# The reader computes what stands in a unit's place, powers of powers too.
+_UNIT = re.compile(r"[A-Za-zµμÅ°%/ ]{0,20}")
 _WAVELENGTH = re.compile(
     r"(?:wave[\s_]?length|wellenl.nge|lambda|λ)[^,;]{0,40}?(\d+[.,]\d{2,})\s*(nm\b)?", re.IGNORECASE
 )
@@ -136,8 +145,12 @@ def parse_scan(content: bytes, path, wavelength: float | None = None) -> Scan:
     kind = _instrument_kind(content)
     if kind:
         return _instrument_scan(content, kind, path, wavelength)
+    if len(content) > MAX_CONTENT:
+        raise _too_long(path, f"{len(content) / 1e6:.0f} MB of text")
     lines = _text(content, path).splitlines()
-    first = next((i for i, line in enumerate(lines) if _DATA_LINE.match(line)), None)
+    if len(lines) > MAX_POINTS:
+        raise _too_long(path, f"{len(lines)} lines")
+    first = next((i for i, line in enumerate(lines) if _is_data(line)), None)
     if first is None:
         shown = next((line.strip() for line in lines if line.strip()), "")
         found = f"no line of numbers; it begins {ascii(shown[:40])}" if shown else "an empty file"
@@ -164,9 +177,11 @@ def _instrument_kind(content: bytes) -> str | None:
     if content[:4] == b"RAW4":
         return ".raw"
     if content[:2] == b"PK":
+        if content.count(b"PK\1\2") > 10_000:  # so many members fill the memory
+            return None
         try:
             names = zipfile.ZipFile(io.BytesIO(content)).namelist()
-        except (zipfile.BadZipFile, ValueError, OSError, NotImplementedError):
+        except Exception:  # a damaged directory fails in many ways
             return None
         if any(name.endswith("RawData0.xml") for name in names):
             return ".brml"
@@ -188,31 +203,42 @@ def _instrument_scan(content: bytes, kind: str, path: Path, wavelength) -> Scan:
             f"{path} is a {kind} file; reading it needs the package fairmat-readers-xrd: "
             "pip install fairmat-readers-xrd, or export the scan as .xy text."
         ) from None
-    if b"<!ENTITY" in content or b"<!DOCTYPE" in content:
-        raise _error(path, "XML with entity definitions, which no instrument writes")
-    if content[:2] == b"PK":
-        with zipfile.ZipFile(io.BytesIO(content)) as archive:
-            if sum(member.file_size for member in archive.infolist()) > MAX_BYTES:
-                raise _error(path, f"an archive of more than {MAX_BYTES / 1e6:.0f} MB unpacked")
     read = {
         ".xrdml": readers.read_panalytical_xrdml,
         ".brml": readers.read_bruker_brml,
         ".rasx": readers.read_rigaku_rasx,
         ".raw": readers.read_bruker_raw,
     }[kind]
+    logging.getLogger("fairmat_readers_xrd").setLevel(logging.CRITICAL)
     try:
-        with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
+        with (
+            tempfile.TemporaryDirectory() as folder,
+            warnings.catch_warnings(),
+            contextlib.redirect_stdout(None),  # the reader prints there, among our results
+        ):
             warnings.simplefilter("ignore")
+            # NumPy stops at what is no number, and the reader would stretch the angles.
+            warnings.filterwarnings("error", "string or file could not be read")
             copy = Path(folder) / f"scan{kind}"
-            copy.write_bytes(content)
+            copy.write_bytes(_checked(content, kind, path))
             data = read(str(copy))
+        if data is None:
+            raise ValueError("its header and its data do not fit together")
+        angles, counts = data["2Theta"], data["intensity"]
+        if str(getattr(angles, "units", "degree")) not in ("degree", "dimensionless"):
+            raise ValueError(f"its angles are in {angles.units}")
         angles, counts = (
-            np.ravel(np.asarray(getattr(data[key], "magnitude", data[key]), dtype=float))
-            for key in ("2Theta", "intensity")
+            np.ravel(np.asarray(getattr(values, "magnitude", values), dtype=float))
+            for values in (angles, counts)
         )
-        source = data.get("metadata", {}).get("source") or {}
-        stated = source.get("kAlpha1")
+        stated = (data.get("metadata", {}).get("source") or {}).get("kAlpha1")
+        if isinstance(stated, list):  # how the reader says that there is none
+            stated = None
+        if hasattr(stated, "units") and not stated.dimensionless:
+            stated = stated.to("angstrom")
         stated = float(getattr(stated, "magnitude", stated)) if stated is not None else None
+    except ScanError:
+        raise
     except Exception as error:
         reason = " ".join(str(error).split())[:80] or type(error).__name__
         raise _error(path, f"a damaged or unusual {kind} file ({reason})") from None
@@ -224,8 +250,86 @@ def _instrument_scan(content: bytes, kind: str, path: Path, wavelength) -> Scan:
     return Scan(two_theta, intensity, path.stem, path, wavelength)
 
 
+def _checked(content: bytes, kind: str, path: Path) -> bytes:
+    """What the reader needs of an instrument's file, after a look for what would choke it."""
+    if kind in (".xrdml", ".raw"):
+        if len(content) > MAX_CONTENT:
+            raise _too_long(path, f"{len(content) / 1e6:.0f} MB of data")
+        if kind == ".xrdml":
+            _check_xml(content, path)
+        return content
+    first, others = {
+        ".brml": ("RawData0.xml", ("DataContainer.xml", "RawData")),
+        ".rasx": ("Profile0.txt", ("Profile", "MesurementConditions")),
+    }[kind]
+    needed = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(content)) as archive, zipfile.ZipFile(needed, "w") as new:
+        members = [m for m in archive.infolist() if any(part in m.filename for part in others)]
+        if sum(first[:-5] in member.filename for member in members) > 1:
+            raise _error(path, "several scans in one file", "Export one scan to a file")
+        if len(members) != 2:
+            raise ValueError("expected one file of data and one of conditions in the archive")
+        for member in members:
+            # Other methods unpack a block at once, whatever its size.
+            if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+                raise ValueError("an archive packed in an unusual way")
+            with archive.open(member) as file:  # what the archive says of sizes may be untrue
+                unpacked = file.read(MAX_CONTENT + 1)
+            if len(unpacked) > MAX_CONTENT:
+                raise _too_long(path, f"an archive of over {MAX_CONTENT / 1e6:.0f} MB unpacked")
+            if not member.filename.endswith(".txt"):
+                _check_xml(unpacked, path)
+            new.writestr(member.filename, unpacked)
+    return needed.getvalue()
+
+
+class _PlainTree(ElementTree.TreeBuilder):
+    """XML without a document type: entities that unfold into gigabytes are defined there."""
+
+    def doctype(self, name, public, system):
+        raise ValueError("XML with entity definitions, which no instrument writes")
+
+
+def _check_xml(content: bytes, path: Path) -> None:
+    """Refuse XML of which the reader would make more than stands in it."""
+    if content.count(b"<") > MAX_POINTS:
+        raise _too_long(path, "XML of very many elements")
+    tree = ElementTree.fromstring(content, ElementTree.XMLParser(target=_PlainTree()))
+    number: dict[str, int] = {}
+    for element in tree.iter():
+        name = element.tag.rpartition("}")[2]
+        number[name] = number.get(name, 0) + 1
+        units = [v for key, v in element.attrib.items() if key.lower() in ("unit", "base")]
+        if name.endswith("Unit"):
+            units.append(element.text or "")
+        for unit in units:
+            if not _UNIT.fullmatch(unit):
+                raise ValueError(f"the unit {ascii(unit[:30])}")
+    references = len(tree.findall(".//{*}RawDataReferenceList/{*}string"))
+    if number.get("scan", 0) > 1 or references > 1:
+        raise _error(path, "several scans in one file", "Export one scan to a file")
+    # The reader makes an array of the stated length for each axis.
+    if max(number.get("positions", 0), number.get("ScanAxisInfo", 0)) > 20:
+        raise ValueError("more axes than a diffractometer has")
+    for name in ("intensities", "counts", "listPositions"):
+        for element in tree.iterfind(f".//{{*}}{name}"):
+            if len(element.text or "") > 10 * MAX_POINTS:
+                raise _too_long(path, f"{name} of {len(element.text)} characters")
+    points = tree.findtext(".//{*}MeasurementPoints")
+    if points is not None and int(points) != number.get("Datum", 0):
+        raise ValueError(f"{points} points announced, {number.get('Datum', 0)} found")
+
+
 def _error(path, found, advice="Export the scan as two columns of text") -> ScanError:
     return ScanError(f"{path}: expected {EXPECTED}; found {found}. {advice}.")
+
+
+def _too_long(path, found) -> ScanError:
+    return _error(path, f"{found}, more than any scan has", "Export the scan alone")
+
+
+def _is_data(line: str) -> bool:
+    return len(line) <= _MAX_LINE and _DATA_LINE.match(line) is not None
 
 
 def _text(content: bytes, path: Path) -> str:
@@ -302,7 +406,7 @@ def _largest_block(lines: list[str], first: int, path: Path) -> tuple[int, list[
     blocks, text_at = [], None
     for i in range(first, len(lines)):
         line = lines[i].strip()
-        if _DATA_LINE.match(line):
+        if _is_data(line):
             if text_at == i - 1 and len(blocks[-1][1]) > 2 and blocks[-1][0] != text_at:
                 found = f"{ascii(lines[text_at].strip()[:40])} on line {text_at + 1}, amid the data"
                 raise _error(path, found, "Repair or delete that line")
@@ -312,7 +416,7 @@ def _largest_block(lines: list[str], first: int, path: Path) -> tuple[int, list[
             text_at = None
         elif line and not line.startswith(_COMMENTS):
             # Only a single line right between two number lines is a damaged one.
-            text_at = i if text_at is None and _DATA_LINE.match(lines[i - 1]) else -1
+            text_at = i if text_at is None and _is_data(lines[i - 1]) else -1
     blocks.sort(key=lambda block: len(block[1]), reverse=True)
     if len(blocks) > 1 and len(blocks[1][1]) >= max(MIN_POINTS, len(blocks[0][1]) / 2):
         found = f"several blocks of numbers, at lines {blocks[0][0] + 1} and {blocks[1][0] + 1}"
@@ -363,7 +467,7 @@ def _ordered(two_theta, intensity, path: Path) -> tuple[np.ndarray, np.ndarray]:
 
 def _stated_wavelength(header: list[str]) -> float | None:
     """The wavelength in Å that a header states in words, if it is one used for diffraction."""
-    for number, unit in (found for line in header for found in _WAVELENGTH.findall(line)):
+    for number, unit in (w for line in header for w in _WAVELENGTH.findall(line[:_MAX_LINE])):
         value = float(number.replace(",", ".")) * (10 if unit else 1)
         if 0.1 <= value <= 3:
             return value

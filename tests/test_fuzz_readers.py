@@ -1,0 +1,232 @@
+"""Hostile and damaged scan files: a Scan, or one ScanError, quickly and within little memory."""
+
+import io
+import re
+import struct
+import subprocess
+import sys
+import zipfile
+from functools import cache
+from pathlib import Path
+
+import fuzz_readers
+import numpy as np
+import pytest
+from fuzz_readers import brml_members, rasx_members, raw, verdict, xrdml, zipped
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from xrdclass.errors import ScanError
+from xrdclass.scans import parse_scan
+
+pytest.importorskip("fairmat_readers_xrd", reason="the optional reader is not installed")
+KINDS = sorted(fuzz_readers.samples())
+quick = settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_unchanged_files_are_scans(kind):
+    for content in fuzz_readers.samples()[kind]:
+        scan = parse_scan(content, f"sample.{kind}")
+        assert np.allclose(scan.two_theta, fuzz_readers.X)
+        assert scan.intensity.argmax() == fuzz_readers.Y.argmax()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_changed_files(kind, capsys):
+    found = fuzz_readers.fuzz(kind, 200, seed=1)
+    assert not found.pop("faults")
+    # Changes that leave no scan, or never break one, try little.
+    assert min(found["scan"], found["error"]) > 5
+    assert capsys.readouterr() == ("", ""), "the reader writes among our results"
+    print(kind, found)
+
+
+def test_the_check_can_fail(monkeypatch):
+    def wrong(content, name):
+        if content == b"other":
+            raise KeyError("x")
+        if content == b"short":
+            raise ScanError("That is no scan.")
+        while content == b"loop":
+            pass
+        scan = parse_scan(fuzz_readers.samples()["xy"][0], name)
+        object.__setattr__(scan, "two_theta", scan.two_theta[::-1])
+        return scan
+
+    monkeypatch.setattr(fuzz_readers, "parse_scan", wrong)
+    monkeypatch.setattr(fuzz_readers, "SECONDS", 0.05)
+    faults = {
+        content: verdict(content, "a.xy")[1] for content in (b"other", b"short", b"loop", b"")
+    }
+    assert faults[b"other"] == "KeyError: 'x'" and faults[b"short"] == "That is no scan."
+    assert faults[b"loop"] == "a hang" and "a scan that is none" in faults[b""]
+
+
+# Properties
+
+
+def assert_kept(content, name="sample.xy"):
+    outcome, fault = verdict(content, name)
+    assert fault is None
+    return outcome
+
+
+@quick
+@given(st.binary(max_size=2000))
+def test_any_bytes(content):
+    for start in (b"", b"RAW4.00\0", b"PK\3\4", b"<xrdMeasurements", b"\xff\xfe"):
+        assert_kept(start + content)
+
+
+@quick
+@given(
+    st.lists(
+        st.lists(
+            st.one_of(
+                st.integers(-10, 200).map(str),
+                st.floats().map(str),
+                st.sampled_from(["", "1,5", '"3"', "x", "#", "##END", "1_0", "٣", "1e400"]),
+            ),
+            max_size=4,
+        ),
+        max_size=40,
+    ),
+    st.sampled_from([" ", ",", ";", "\t", ", ", "\xa0", ",\t"]),
+    st.sampled_from(["utf-8", "utf-16", "utf-16-le"]),
+)
+def test_any_table(rows, separator, encoding):
+    content = "\n".join(separator.join(row) for row in rows)
+    assert_kept(content.encode(encoding))
+
+
+@quick
+@given(
+    st.lists(st.integers(0, 18_000), min_size=10, max_size=60, unique=True),
+    st.integers(0, 2**32),
+    st.sampled_from([" ", ";", "\t", ", ", " ; "]),
+    st.sampled_from(".,"),
+    st.booleans(),
+)
+def test_what_is_written_is_read(hundredths, seed, separator, decimal, descending):
+    """Any increasing or decreasing angles, in any of the ways of writing them."""
+    x = np.sort(hundredths) / 100
+    y = np.random.default_rng(seed).integers(1, 10**6, len(x)) / 10
+    order = slice(None, None, -1 if descending else 1)
+    rows = fuzz_readers.lines("{:.2f}|{:.1f}", x[order], y[order])
+    content = rows.replace(".", decimal).replace("|", separator).encode()
+    scan = parse_scan(content, "sample.xy")
+    assert np.allclose(scan.two_theta, x, atol=1e-9) and np.allclose(scan.intensity, y)
+
+
+@cache
+def places(content: str) -> list[tuple[int, int]]:
+    """Where the values in XML begin and end."""
+    return [found.span() for found in re.finditer('(?<==")[^"<>]*|(?<=>)[^<>]+(?=<)', content)]
+
+
+@quick
+@given(st.text(max_size=60), st.sampled_from(["xrdml", "brml", "rasx"]), st.data())
+def test_any_text_in_any_place_of_the_xml(text, kind, data):
+    """One value, of an attribute or between tags, becomes any text."""
+    members = {"brml": brml_members, "rasx": rasx_members}.get(kind)
+    members = members() if members else {"": xrdml().encode()}
+    name = data.draw(st.sampled_from([name for name in members if not name.endswith(".txt")]))
+    content = members[name].decode()
+    at, end = data.draw(st.sampled_from(places(content)))
+    text = text.translate({ord("<"): "&lt;", ord("&"): "&amp;", ord('"'): "&quot;"})
+    members[name] = (content[:at] + text + content[end:]).encode("utf-8", "replace")
+    assert_kept(members[""] if kind == "xrdml" else zipped(members), f"sample.{kind}")
+
+
+@quick
+@given(st.integers(0, 65535), st.floats(width=64), st.floats(width=64), st.binary(max_size=400))
+def test_any_numbers_in_a_raw_header(points, step, start, rest):
+    content = bytearray(raw(points))
+    struct.pack_into("<d", content, 0x020F, step)
+    struct.pack_into("<d", content, 0x04FB, start)
+    assert_kept(bytes(content) + rest, "sample.raw")
+
+
+# Attacks
+
+
+LAUGHS = "<!DOCTYPE l [<!ENTITY a 'ha'>" + "".join(
+    f"<!ENTITY {b} '{f'&{a};' * 10}'>" for a, b in zip("abcdefghi", "bcdefghij", strict=True)
+)
+FORMS = {
+    "internal": LAUGHS + "]>",
+    "external": "<!DOCTYPE l [<!ENTITY j SYSTEM 'file:///etc/hostname'>]>",
+    "quadratic": f"<!DOCTYPE l [<!ENTITY j '{'x' * 2000}'>]>",
+}
+
+
+def laughing(kind: str, form: str) -> bytes:
+    text = "&j;" * (20_000 if form == "quadratic" else 1)
+    if kind == "xrdml":
+        content = xrdml().replace("?>", "?>" + FORMS[form], 1)
+        return content.replace("<id>sample", "<id>" + text).encode()
+    members = brml_members() if kind == "brml" else rasx_members()
+    name, place = {
+        "brml": ("Experiment0/RawData0.xml", "<TubeMaterial>"),
+        "rasx": ("Data0/MesurementConditions0.xml", "<TargetName>"),
+    }[kind]
+    content = members[name].decode().replace("?>", "?>" + FORMS[form], 1)
+    members[name] = content.replace(place, place + text).encode()
+    return zipped(members)
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("kind", ["xrdml", "brml", "rasx"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
+def test_xml_entities_are_refused(kind, form, encoding):
+    content = laughing(kind, form)
+    if encoding == "utf-16":
+        if kind == "xrdml":
+            pytest.skip("an .xrdml file in UTF-16 is not taken for one")
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            members = {name: archive.read(name) for name in archive.namelist()}
+        for name in members:
+            if name.endswith(".xml"):
+                text = members[name].decode().replace('"utf-8"', '"utf-16"')
+                members[name] = text.encode("utf-16")
+        content = zipped(members)
+    with pytest.raises(ScanError, match=f"sample.{kind}: expected .* found .*entity definitions"):
+        parse_scan(content, f"sample.{kind}")
+
+
+def test_attacks_take_little_time_and_memory():
+    """In a process of its own, as memory once taken stays with a process."""
+    script = Path(__file__).with_name("fuzz_readers.py")
+    done = subprocess.run(
+        [sys.executable, script, "--inputs", "0"], capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    print(done.stdout)
+
+
+# What would be read wrongly
+
+
+@pytest.mark.parametrize(
+    "content, fault",
+    [
+        (xrdml(" ".join(["5"] * 12 + ["x"] + ["5"] * 27)), "could not be read to its end"),
+        (xrdml(unit="rad"), "angles are in radian"),
+        (xrdml(unit="mm"), "angles are in millimeter"),
+        (xrdml().replace("<scan ", "<scan></scan><scan "), "several scans in one file"),
+        (zipped(brml_members(39)), "39 points announced, 40 found"),
+        (raw(39), "39 angles for 40 intensities"),
+        (raw()[:700], "damaged or unusual .raw file"),
+        (zipped(dict(list(rasx_members().items())[:1])), "one file of data and one of conditions"),
+        (zipped({**rasx_members(), "Data1/Profile1.txt": b"1 2 3"}), "several scans in one file"),
+    ],
+)
+def test_a_scan_that_would_have_wrong_angles_is_refused(content, fault):
+    with pytest.raises(ScanError, match=fault):
+        parse_scan(content.encode() if isinstance(content, str) else content, "sample.x")
+
+
+def test_wavelengths_in_nm():
+    content = xrdml().replace('"Angstrom">1.5405980', '"nm">0.15405980')
+    assert parse_scan(content.encode(), "sample.xrdml").wavelength == pytest.approx(1.540598)
