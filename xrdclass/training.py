@@ -20,6 +20,31 @@ from .patterns import PatternSet, TwoThetaGrid, min_max_scale
 #: The member of a .keras file that holds names, grid and settings.
 METADATA = "xrdclass.json"
 
+MAX_BYTES = 200_000_000  # of a file, and of its weights unpacked
+MAX_TEXT = 20_000_000  # of its metadata, and of the network's description
+MEMBERS = {METADATA, "metadata.json", "config.json", "model.weights.h5"}
+#: What a network in a file may consist of. Keras itself knows layers that run code from the file
+#: or read other files, and what it refuses of them depends on its version.
+PARTS = set(
+    """
+    Functional Sequential InputLayer DTypePolicy __keras_tensor__ __tuple__
+    Conv1D SeparableConv1D DepthwiseConv1D Dense Dropout SpatialDropout1D Flatten Reshape
+    MaxPooling1D AveragePooling1D GlobalMaxPooling1D GlobalAveragePooling1D
+    ZeroPadding1D Cropping1D UpSampling1D Activation ReLU LeakyReLU PReLU ELU Softmax
+    BatchNormalization LayerNormalization UnitNormalization Rescaling
+    Add Subtract Multiply Average Maximum Concatenate
+    GaussianNoise GaussianDropout MultiHeadAttention LSTM GRU
+    Zeros Ones Constant GlorotUniform GlorotNormal HeUniform HeNormal LecunUniform LecunNormal
+    RandomNormal RandomUniform TruncatedNormal VarianceScaling Orthogonal
+    L1 L2 L1L2 MaxNorm NonNeg UnitNorm MinMaxNorm
+    """.split()
+)
+MODULES = {None, "keras"} | {
+    f"keras.{name}"
+    for name in ("layers", "initializers", "regularizers", "constraints")
+    + ("src.models.functional", "src.models.sequential")
+}
+
 
 @dataclass
 class Classifier:
@@ -103,11 +128,16 @@ class Classifier:
         try:
             if known["kind"] != "classifier":
                 raise ValueError(f"it holds an {known['kind']}")
-            names, wavelength = tuple(known["names"]), float(known["wavelength"])
+            if known["scaling"] != "min-max":
+                raise ValueError("its patterns were scaled in another way")
+            names, wavelength = check_names(known["names"]), float(known["wavelength"])
+            if not 0.01 <= wavelength <= 100:
+                raise ValueError(f"a wavelength in Å was expected; found {wavelength}")
             grid, settings = TwoThetaGrid(**known["grid"]), dict(known["settings"])
         except Exception as error:
             raise ModelError(
-                f"{path} is not a classifier that 'xrdclass train' wrote ({error}). Train it again."
+                f"{path} is not a classifier that 'xrdclass train' wrote ({_reason(error)}). "
+                "Train it again."
             ) from None
         network = load_network(path, (grid.n_points, 1), (len(names),))
         return cls(network, names, grid, wavelength, settings)
@@ -126,6 +156,10 @@ def save_network(path, network, metadata: dict, overwrite: bool = False) -> Path
         with zipfile.ZipFile(whole, "a", zipfile.ZIP_DEFLATED) as archive:
             archive.writestr(METADATA, json.dumps(metadata))
         content = whole.read_bytes()
+    try:
+        _check_network(content)
+    except ValueError as error:
+        raise DataError(f"This network would not be loaded again: {error}.") from None
     return write_safely(path, lambda file: file.write(content), overwrite)
 
 
@@ -137,19 +171,113 @@ def read_metadata(path) -> dict:
     ModelError
         If the file is missing, damaged, or not written by xrdclass.
     """
-    path = Path(path)
     try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise ModelError(f"{path} cannot be read: {error.strerror}.") from None
-    try:
-        with zipfile.ZipFile(io.BytesIO(content)) as archive:
-            return dict(json.loads(archive.read(METADATA)))
+        with zipfile.ZipFile(io.BytesIO(_content(path))) as archive:
+            return dict(json.loads(_member(archive, METADATA, MAX_TEXT)))
+    except ModelError:
+        raise
     except Exception:
         raise ModelError(
             f"{path} is not a classifier that 'xrdclass train' wrote, or it is damaged: its names "
             "and grid cannot be read. Train it again."
         ) from None
+
+
+def check_names(names) -> tuple[str, ...]:
+    """The names in a file's metadata, if they are a list of different words.
+
+    Raises
+    ------
+    ValueError
+        If they are not.
+    """
+    words = isinstance(names, list) and all(isinstance(name, str) and name for name in names)
+    if not words or not names or len(set(names)) < len(names):
+        raise ValueError("expected a list of different names")
+    return tuple(names)
+
+
+def _content(path) -> bytes:
+    path = Path(path)
+    try:
+        if path.exists() and not path.is_file():
+            raise ModelError(f"{path} cannot be read: it is not an ordinary file.")
+        if path.stat().st_size > MAX_BYTES:
+            raise ModelError(
+                f"{path} cannot be read: no network of xrdclass is larger than "
+                f"{MAX_BYTES / 1e6:.0f} MB."
+            )
+        return path.read_bytes()
+    except (OSError, ValueError) as error:
+        if isinstance(error, ModelError):
+            raise
+        reason = getattr(error, "strerror", None) or error
+        raise ModelError(f"{path} cannot be read: {reason}.") from None
+
+
+def _reason(error: Exception) -> str:
+    """An exception's message, short and on one line."""
+    if isinstance(error, KeyError):
+        return f"it lacks {error}"
+    return " ".join(str(error).split())[:120] or type(error).__name__
+
+
+def _member(archive: zipfile.ZipFile, name: str, limit: int) -> bytes:
+    """One file of the archive, which may be larger than the archive says."""
+    member = archive.getinfo(name)
+    if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        raise ValueError(f"{name} is packed in an unusual way")
+    with archive.open(member) as file:
+        content = file.read(limit + 1)
+    if len(content) > limit:
+        raise ValueError(f"{name} has more than {limit / 1e6:.0f} MB")
+    return content
+
+
+def _check_network(content: bytes) -> None:
+    """Refuse a Keras file with anything but known layers and plain numbers in it."""
+    import h5py
+
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        names = archive.namelist()
+        if other := sorted(set(names) - MEMBERS):
+            raise ValueError(f"it holds {ascii(other[0][:40])}, which is no part of a network")
+        if len(names) > len(set(names)):
+            raise ValueError("it holds two files of one name")
+        config = json.loads(_member(archive, "config.json", MAX_TEXT))
+        weights = _member(archive, "model.weights.h5", MAX_BYTES)
+    places = [config]
+    for place in places:
+        if isinstance(place, dict):
+            kind, module = place.get("class_name"), place.get("module")
+            known = place.get("registered_name") in (None, kind)
+            if ("class_name" in place or "module" in place) and (
+                kind not in PARTS or module not in MODULES or not known
+            ):
+                raise ValueError(f"it holds {ascii(f'{module}.{kind}'[:60])}, no layer known here")
+            places += place.values()
+        elif isinstance(place, list):
+            places += place
+        elif isinstance(place, int) and abs(place) > 10_000_000:
+            raise ValueError(f"it asks for {place} of something")
+    with h5py.File(io.BytesIO(weights), "r") as file:
+        groups, size = [file], 0
+        for group in groups:
+            for name in group:
+                # Other links and kinds of storage lead to other files.
+                if not isinstance(group.get(name, getlink=True), h5py.HardLink):
+                    raise ValueError("its weights lie elsewhere")
+                item = group[name]
+                if isinstance(item, h5py.Group):
+                    groups.append(item)
+                    if len(groups) > 10_000:
+                        raise ValueError("its weights are nested without end")
+                    continue
+                if item.dtype.kind not in "fiu" or item.external or item.is_virtual:
+                    raise ValueError("its weights are no plain numbers")
+                size += item.nbytes
+                if size > MAX_BYTES:
+                    raise ValueError(f"its weights have more than {MAX_BYTES / 1e6:.0f} MB")
 
 
 def load_network(path, input_shape: tuple, output_shape: tuple):
@@ -162,12 +290,18 @@ def load_network(path, input_shape: tuple, output_shape: tuple):
     """
     keras = import_keras()
     try:
+        if Path(path).suffix != ".keras":  # Keras would take it for an older format, by its name
+            raise ValueError("its name does not end in .keras")
+        _check_network(_content(path))
         network = keras.saving.load_model(Path(path), compile=False, safe_mode=True)
         shapes = tuple(network.input_shape[1:]), tuple(network.output_shape[1:])
+        if not all(np.isfinite(weights).all() for weights in network.get_weights()):
+            raise ValueError("its weights are not all finite")
+    except ModelError:
+        raise
     except Exception as error:
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise ModelError(
-            f"The network in {path} cannot be loaded ({reason[:120]}). It may be damaged or of "
+            f"The network in {path} cannot be loaded ({_reason(error)}). It may be damaged or of "
             f"another Keras version; this is Keras {keras.__version__}. Train it again."
         ) from None
     if shapes != (input_shape, output_shape):
