@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import base64
 import contextlib
+import copy
 import os
 import re
 import sys
@@ -181,7 +182,12 @@ def write(path, content):
 
 
 def html(notebook, title):
-    """The executed notebook as one HTML page."""
+    """The executed notebook as one HTML page; of sliders, which need a kernel, the picture."""
+    notebook = copy.deepcopy(notebook)
+    notebook.metadata.pop("widgets", None)
+    for cell in notebook.cells:
+        for output in cell.get("outputs", []):
+            output.get("data", {}).pop(WIDGET, None)
     exporter = HTMLExporter(raw_template=TEMPLATE)
     return exporter.from_notebook_node(notebook, {"metadata": {"name": title}})[0]
 

@@ -1,8 +1,10 @@
 """Sliders: a picture and a live view in one output, quick, and a sentence without ipywidgets."""
 
 import base64
+import re
 import sys
 import time
+from pathlib import Path
 
 import matplotlib
 
@@ -10,6 +12,7 @@ matplotlib.use("Agg")
 
 import ipywidgets
 import matplotlib.pyplot as plt
+import nbformat
 import numpy as np
 import pytest
 
@@ -110,3 +113,16 @@ def test_without_ipywidgets_a_sentence_and_the_picture(shown, monkeypatch, capsy
     peak()
     assert "pip install ipywidgets" in capsys.readouterr().out
     assert set(shown[0]) == {"text/plain", "image/png"}
+
+
+@pytest.mark.parametrize("lesson", ["01", "02", "03", "07"])
+def test_lessons_store_a_picture_for_readers_without_widgets(lesson):
+    (path,) = (Path(__file__).parent.parent / "notebooks").glob(f"{lesson}_*.ipynb")
+    cells = [c for c in nbformat.read(path, as_version=4).cells if "widgets.explore(" in c.source]
+    assert len(cells) == 1, "One idea to try, in one place."
+    (output,) = cells[0].outputs
+    assert set(output.data) == {"text/plain", "image/png"}, "make notebooks"
+    assert 1 <= cells[0].source.count("widgets.Slider(") <= 3
+    text = output.data["text/plain"]
+    labels = re.findall(r'widgets\.Slider\(\s*"([^"]+)"', cells[0].source)
+    assert all(label in text for label in labels)

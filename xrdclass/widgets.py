@@ -13,6 +13,7 @@ import math
 from dataclasses import dataclass
 
 import matplotlib.pyplot as plt
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 VIEW = "application/vnd.jupyter.widget-view+json"
 MISSING = (
@@ -111,5 +112,6 @@ def _build(figure, update, sliders, picture, sentence):
 def _png(figure) -> bytes:
     """The figure as it is now, as a PNG of its own size."""
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=figure.dpi, bbox_inches=None)
+    # Straight to the canvas: savefig would draw everything twice, and a slider has to be quick.
+    FigureCanvasAgg(figure).print_png(buffer, pil_kwargs={"compress_level": 1})
     return buffer.getvalue()
