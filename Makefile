@@ -25,11 +25,11 @@ endif
 
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
-.PHONY: help tutorial lab test notebooks figures student bench fuzz model clean
+.PHONY: help tutorial lab test notebooks figures student site test-browser bench fuzz model clean
 
 help: ## list the targets
 	@echo "make TARGET, where TARGET is one of"
-	@awk -F ':[^#]*## ' '/^[a-z]+:.*## /{printf "  %-10s %s\n", $$1, $$2}' Makefile
+	@awk -F ':[^#]*## ' '/^[a-z-]+:.*## /{printf "  %-12s %s\n", $$1, $$2}' Makefile
 	@echo "PYTHON=python3.12 chooses the Python (3.10 to 3.13) that .venv is made with."
 
 tutorial: $(STAMP) ## run every lesson in order and print the result table (ONLY="05 06": just these)
@@ -52,6 +52,12 @@ figures: $(STAMP) ## run the notebooks that draw the pictures in figures/ and wr
 student: $(STAMP) ## write the lessons without solutions to build/student/ (ARGS=--force: over edited copies)
 	@$(PY) notebooks/student.py $(ARGS)
 
+site: .venv/.extra-site ## build a web site of all lessons from their stored outputs, in build/site/
+	@$(PY) docs/site/build.py $(ARGS)
+
+test-browser: .venv/.extra-browser ## open lessons in JupyterLab with Chromium, run them, move a slider
+	@$(PY) -m pytest tests/browser.py -q $(ARGS)
+
 bench: $(STAMP) ## measure speed, memory and accuracy beside the original recipe
 	@$(PY) benchmarks/run.py $(ARGS)
 
@@ -61,6 +67,14 @@ fuzz: $(STAMP) ## 20,000 damaged files of every scan format, and attacks on the 
 model: $(STAMP) ## train the shipped network again from nothing (under half an hour on two cores)
 	@$(PY) -m xrdclass train-identifier --samples 150000 --rounds 5 --crystals 2000 --judged 8000 \
 	    --out xrdclass/networks/tio2.keras --force $(ARGS)
+
+# Tools that only some targets need: .venv/.extra-NAME installs the extra NAME of pyproject.toml.
+.venv/.extra-%: $(STAMP)
+	@if [ "$*" = site ] && ! $(PY) -c 'import sys; sys.exit(sys.version_info < (3, 11))'; then \
+	    echo "The site needs Python 3.11 or newer; .venv has $$($(PY) -V). Remove .venv and name another: make site PYTHON=python3.12" >&2; \
+	    exit 1; fi; \
+	echo "Installing what the extra '$*' of pyproject.toml names" && \
+	$(PY) -m pip install -qq --constraint constraints.txt --editable ".[$*]" && touch $@
 
 clean: ## remove build/ and caches (.venv and the notebooks stay)
 	rm -rf build .pytest_cache .ruff_cache .hypothesis

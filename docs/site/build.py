@@ -1,0 +1,116 @@
+"""Build the site of all lessons in build/site/: open build/site/index.html in a browser.
+
+The stored outputs are shown; nothing is run. Everything that the pages load lies beside them, so
+that they can be read, and searched, without a network.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import shutil
+import sys
+from pathlib import Path
+
+import nbformat
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parent.parent
+SOURCE, SITE = ROOT / "build" / "site-source", ROOT / "build" / "site"
+PAGES = ["docs/instructors.md", "docs/glossary.md", "CONTRIBUTING.md", "LICENSE-TEXT.md"]
+INDEX = """# Teach a neural network to read powder XRD
+
+Titanium dioxide crystallises in several structures of one composition, and powder X-ray
+diffraction (XRD) tells them apart. The first seven lessons go from five crystal structures to a
+network that is trained on simulated patterns alone and names measured ones; they show where such a
+network looks, and where it fails. The last three mend that.
+
+These pages show the lessons as they ran. To run them, and to move their sliders, open them in
+JupyterLab (`make lab`).
+
+| lesson | question | minutes |
+| --- | --- | --- |
+{rows}
+
+```{{toctree}}
+:caption: Lessons
+:hidden:
+
+{lessons}
+```
+
+```{{toctree}}
+:caption: More
+:hidden:
+
+For instructors <docs/instructors>
+Glossary and notation <docs/glossary>
+Changing a lesson <CONTRIBUTING>
+Licence of text and figures <LICENSE-TEXT>
+```
+"""
+
+
+def prepare(notebook):
+    """A lesson for the site: solutions folded, pictures with their alt text, titles as they are."""
+    for cell in notebook.cells:
+        cell.source = re.sub(r"\]\(\.\./README\.md[^)]*\)", "](../index.md)", cell.source)
+        if "solution" in cell.metadata.get("tags", []):
+            cell.metadata["tags"] = [*cell.metadata.tags, "hide-cell"]
+        if cell.metadata.get("alt"):
+            cell.metadata["mystnb"] = {"image": {"alt": cell.metadata.alt}}
+    return notebook
+
+
+def row(name, notebook):
+    """A lesson's line in the table of the first page."""
+    first = notebook.cells[0].source
+    title = re.search(r"^# (.+)", first, re.M).group(1)
+    minutes = re.search(r"(\d+) minutes", first).group(1)
+    text = " ".join(first.split("After this lesson")[0].split("\n", 1)[1].replace("*", "").split())
+    question = [s for s in re.split(r"(?<=[.?]) (?=[A-Z])", text) if s.endswith("?")][-1]
+    return f"| [{title}](notebooks/{name}) | {question} | {minutes} |"
+
+
+def gather(source=SOURCE):
+    """Copy what the site is made of into one folder, and write its first page."""
+    shutil.rmtree(source, ignore_errors=True)
+    (source / "notebooks").mkdir(parents=True)
+    rows, lessons = [], []
+    for path in sorted((ROOT / "notebooks").glob("*.ipynb")):
+        notebook = nbformat.read(path, as_version=4)
+        rows.append(row(path.name, notebook))
+        lessons.append(f"notebooks/{path.stem}")
+        nbformat.write(prepare(notebook), source / "notebooks" / path.name)
+    for page in PAGES:
+        text = (ROOT / page).read_text(encoding="utf-8")
+        text = re.sub(r"\]\(\.\./README\.md[^)]*\)", "](../index.md)", text)
+        (source / page).parent.mkdir(exist_ok=True)
+        (source / page).write_text(text, encoding="utf-8")
+    shutil.copyfile(ROOT / "LICENSE", source / "LICENSE")
+    (source / "_static").mkdir()
+    shutil.copyfile(HERE / "site.css", source / "_static" / "site.css")
+    shutil.copyfile(HERE / "conf.py", source / "conf.py")
+    index = INDEX.format(rows="\n".join(rows), lessons="\n".join(lessons))
+    (source / "index.md").write_text(index, encoding="utf-8")
+    return source
+
+
+def main():
+    """The command line; the exit status is 1 if anything is amiss, such as a dead link."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+    parser.add_argument("--out", default=SITE, type=Path, help="folder to write to")
+    args = parser.parse_args()
+    from sphinx.cmd.build import main as sphinx
+
+    shutil.rmtree(args.out, ignore_errors=True)
+    status = sphinx(["-q", "-W", "--keep-going", "-b", "html", str(gather()), str(args.out)])
+    if not status:
+        out = args.out.resolve()
+        shown = out.relative_to(ROOT) if out.is_relative_to(ROOT) else out
+        print(f"The site: {shown}/index.html")
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main())
