@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 from .errors import DownloadError, PhaseError
 from .files import write_safely
@@ -18,6 +21,17 @@ CIF_FOLDER = Path(__file__).parent / "cifs"
 #: The shipped files of the table `ZIRCONIA`: ``load_phases(ZIRCONIA_FOLDER)``.
 ZIRCONIA_FOLDER = CIF_FOLDER / "zirconia"
 COD_URL = "https://www.crystallography.net/cod/{entry}.cif"
+
+
+#: Limits of a CIF file, far above the structures that powder patterns are told apart by. Below them
+#: a structure and its reflections down to 1.2 Å take seconds and less than 500 MB of memory.
+MAX_BYTES = 10_000_000
+MAX_POSITIONS = 5_000  # listed atoms times symmetry operations
+MAX_ATOM_VOLUME = 10_000_000  # Å3, atoms in the cell times the cell's volume
+MAX_VOLUME = 100_000  # Å3
+
+# What pymatgen does not know of an operation it leaves out, and a long one takes it minutes.
+_OPERATION = re.compile(r"[xyzXYZ0-9+\-*/., ]{5,100}")
 
 
 @dataclass(frozen=True)
@@ -272,21 +286,46 @@ def read_cif(path) -> tuple[Structure, str]:
 
     path = Path(path)
     try:
+        if path.exists() and not path.is_file():
+            raise PhaseError(f"{path} cannot be read: it is not an ordinary file.")
+        if (size := path.stat().st_size) > MAX_BYTES:
+            raise PhaseError(
+                f"{path} has {size / 1e6:.0f} MB; no CIF file of one crystal structure is expected "
+                f"to be larger than {MAX_BYTES / 1e6:.0f} MB."
+            )
         text = path.read_bytes().decode("utf-8", errors="replace")
-    except OSError as error:
-        raise PhaseError(f"{path} cannot be read: {error.strerror}.") from None
+    except (OSError, ValueError) as error:
+        if isinstance(error, PhaseError):
+            raise
+        reason = getattr(error, "strerror", None) or error
+        raise PhaseError(f"{path} cannot be read: {reason}.") from None
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             parser = CifParser.from_str(text, occupancy_tolerance=1.05)
+            blocks = list(parser.as_dict().values())
+            _check_size(path, sum(map(_positions, blocks)), MAX_POSITIONS, "atomic positions")
+            if any(str(b.get(f"_cell_length_{a}")).startswith("-") for b in blocks for a in "abc"):
+                raise ValueError("a length of its cell is negative")
             structure = parser.parse_structures(primitive=False)[0]
-            block = next(iter(parser.as_dict().values()))
+            volume = float(structure.volume)
+            if not np.isfinite(structure.frac_coords).all() or not np.isfinite(volume):
+                raise ValueError("its cell or its coordinates are not finite")
+            if not any(sum(site.species.values()) > 0 for site in structure):
+                raise ValueError("it holds no atoms")
+    except PhaseError:
+        raise
     except Exception as error:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise PhaseError(
-            f"{path} is not a crystal structure in CIF format: {reason.rstrip('.')}. Expected a "
-            "cell, a space group or symmetry operations, and atoms with fractional coordinates."
+            f"{path} is not a crystal structure in CIF format: {reason[:200].rstrip('.')}. "
+            "Expected a cell, a space group or symmetry operations, and atoms with fractional "
+            "coordinates."
         ) from None
+    block = blocks[0]
+    _check_size(path, volume, MAX_VOLUME, "Å3 in its cell")
+    limit = MAX_ATOM_VOLUME / volume
+    _check_size(path, len(structure), limit, f"atoms in a cell of {volume:.0f} Å3")
     _check_elements(path, structure)
     if not structure.is_ordered:
         warnings.warn(
@@ -302,6 +341,30 @@ def read_cif(path) -> tuple[Structure, str]:
         )
     source = str(block.get("_publ_section_references") or f"CIF file {path.name}")
     return structure, source
+
+
+def _positions(block: dict) -> int:
+    """At most so many positions follow from the atoms and the symmetry that a CIF block lists."""
+    listed = block.get("_atom_site_fract_x", block.get("_atom_site_label", ()))
+    listed = 1 if isinstance(listed, str) else len(listed)
+    operations = [v for k, v in block.items() if "symop_operation" in k or "equiv_pos_as_xyz" in k]
+    if operations:
+        operations = [[v] if isinstance(v, str) else v for v in operations]
+        for text in (text for group in operations for text in group):
+            if not _OPERATION.fullmatch(text):
+                raise ValueError(f"{ascii(text[:40])} is no symmetry operation")
+        return listed * max(map(len, operations))
+    named = ("H-M", "Hall", "Int_Tables", "IT_number")
+    symbols = {str(v).replace(" ", "") for k, v in block.items() if any(n in k for n in named)}
+    return listed * (192 if symbols - {"P1", "1"} else 1)  # no space group has more
+
+
+def _check_size(path: Path, found: float, limit: float, what: str) -> None:
+    if found > limit:
+        raise PhaseError(
+            f"{path} has {found:.0f} {what}, more than can be computed here in seconds; expected "
+            f"at most {limit:.0f}."
+        )
 
 
 def _check_elements(path: Path, structure: Structure) -> None:
