@@ -174,7 +174,7 @@ def test_citation_has_the_version_of_the_package():
         ("notebooks/*.ipynb", ["lessons"]),
         ("notebooks/*.py", ["lessons"]),
         ("benchmarks/*.py", ["lessons", "test", "scale"]),
-        ("tests/*.py", ["lessons", "test"]),
+        ("tests/*.py", ["lessons", "test", "browser"]),
     ],
 )
 def test_imports_are_declared(pattern, extras):

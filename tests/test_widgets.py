@@ -1,5 +1,6 @@
 """Sliders: a picture and a live view in one output, quick, and a sentence without ipywidgets."""
 
+import ast
 import base64
 import re
 import sys
@@ -126,3 +127,51 @@ def test_lessons_store_a_picture_for_readers_without_widgets(lesson):
     text = output.data["text/plain"]
     labels = re.findall(r'widgets\.Slider\(\s*"([^"]+)"', cells[0].source)
     assert all(label in text for label in labels)
+
+
+def bound(tree):
+    """The names that a cell binds at its top level: assignments, loops, functions, imports."""
+    names, scopes = set(), (ast.FunctionDef, ast.ClassDef, ast.Lambda, ast.ListComp, ast.SetComp)
+    stack = list(tree.body)
+    while stack:
+        node = stack.pop()
+        if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
+            names.add(node.name)
+        elif isinstance(node, ast.alias):
+            names.add((node.asname or node.name).split(".")[0])
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            names.add(node.id)
+        if not isinstance(node, (*scopes, ast.DictComp, ast.GeneratorExp)):
+            stack += ast.iter_child_nodes(node)
+    return names
+
+
+@pytest.mark.parametrize("lesson", ["01", "02", "03", "07"])
+def test_no_later_cell_changes_what_a_slider_uses(lesson):
+    """A slider is moved after the whole lesson ran: it must still find what its cell had."""
+    (path,) = (Path(__file__).parent.parent / "notebooks").glob(f"{lesson}_*.ipynb")
+    cells = [c for c in nbformat.read(path, as_version=4).cells if c.cell_type == "code"]
+    trees = [ast.parse(re.sub(r"^[%!].*", "pass", c.source, flags=re.M)) for c in cells]
+    at = next(i for i, c in enumerate(cells) if "widgets.explore(" in c.source)
+    functions = {
+        node.name: node for tree in trees[: at + 1] for node in tree.body
+        if isinstance(node, ast.FunctionDef)
+    }  # fmt: skip
+    (call,) = [
+        n for n in ast.walk(trees[at])
+        if isinstance(n, ast.Call) and ast.unparse(n.func) == "widgets.explore"
+    ]  # fmt: skip
+    used, todo = set(), [call.args[1].id]
+    while todo:
+        name = todo.pop()
+        if name not in used:
+            used.add(name)
+            if name in functions:
+                walked = list(ast.walk(functions[name]))
+                own = {n.arg for n in walked if isinstance(n, ast.arg)}
+                own |= {
+                    n.id for n in walked if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)
+                }
+                todo += {n.id for n in walked if isinstance(n, ast.Name)} - own
+    changed = {name for tree in trees[at + 1 :] for name in bound(tree)} & used
+    assert not changed, f"Later cells of lesson {lesson} overwrite {sorted(changed)}"

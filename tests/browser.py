@@ -1,0 +1,161 @@
+"""Lessons as a student meets them: in JupyterLab, in a browser (make test-browser).
+
+Starts JupyterLab on a copy of the notebooks, opens a lesson in Chromium, runs all its cells, and
+moves a slider. Screenshots go to build/browser/. Not part of make test, which needs no browser.
+"""
+
+import json
+import os
+import secrets
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+SHOTS = ROOT / "build" / "browser"
+NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+SETTINGS = {
+    # Cells out of sight stay in the page, so that their outputs can be looked at.
+    "@jupyterlab/notebook-extension/tracker": {"windowingMode": "none"},
+    "@jupyterlab/apputils-extension/notification": {"fetchNews": "false", "checkForUpdates": False},
+}
+# Lesson, sliders, and the keys that move the first slider.
+LESSONS = [
+    ("01_phases_and_patterns", 1, "ArrowRight"),
+    ("02_simulation", 3, "ArrowLeft"),
+    ("03_noise", 2, "ArrowRight"),
+    ("07_limitations", 2, "ArrowRight"),
+]
+
+
+@pytest.fixture(scope="session")
+def browser():
+    sync_api = pytest.importorskip("playwright.sync_api", reason="make test-browser installs it")
+    found = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, NAMES)), None)
+    if not found:
+        pytest.fail(
+            "No Chromium: install one (Debian: apt install chromium), or name it: CHROMIUM="
+        )
+    # Chromium's sandbox refuses to run as root, as in a container.
+    options = ["--no-sandbox"] if hasattr(os, "geteuid") and os.geteuid() == 0 else []
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=found, args=options)
+        yield browser
+        browser.close()
+
+
+def free_port():
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return one.getsockname()[1]
+
+
+@pytest.fixture(scope="session")
+def lab(tmp_path_factory):
+    """``(address, token)`` of a JupyterLab that serves a copy of the notebooks."""
+    folder = tmp_path_factory.mktemp("lab")
+    shutil.copytree(ROOT / "notebooks", folder / "notebooks")
+    for name, setting in SETTINGS.items():
+        path = folder / "settings" / f"{name}.jupyterlab-settings"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(setting), encoding="utf-8")
+    port, token = free_port(), secrets.token_hex(16)
+    environment = {
+        **os.environ,
+        "JUPYTER_PREFER_ENV_PATH": "1",
+        "JUPYTER_CONFIG_DIR": str(folder / "config"),
+        "JUPYTERLAB_SETTINGS_DIR": str(folder / "settings"),
+        "JUPYTERLAB_WORKSPACES_DIR": str(folder / "workspaces"),
+    }
+    command = [
+        *(sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", "--ip=127.0.0.1"),
+        *(f"--port={port}", "--ServerApp.port_retries=0", f"--IdentityProvider.token={token}"),
+        f"--ServerApp.root_dir={folder / 'notebooks'}",
+    ]
+    with open(folder / "log", "w") as log:
+        server = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
+    address = f"http://127.0.0.1:{port}"
+    try:
+        for _ in range(120):
+            try:
+                urllib.request.urlopen(f"{address}/api?token={token}", timeout=2).close()
+                break
+            except OSError:
+                assert server.poll() is None, (folder / "log").read_text()[-2000:]
+                time.sleep(0.5)
+        else:
+            pytest.fail("JupyterLab did not answer: " + (folder / "log").read_text()[-2000:])
+        yield address, token
+    finally:
+        server.terminate()
+        server.wait(30)
+
+
+def run_all(page, lab, lesson):
+    """Open a lesson and run all its cells; wait until the last one has run."""
+    address, token = lab
+    page.goto(f"{address}/lab/tree/{lesson}.ipynb?token={token}&reset")
+    page.wait_for_selector(".jp-Notebook .jp-CodeCell", timeout=60_000)
+    page.wait_for_selector(".jp-NotebookPanel [data-status='idle'], .jp-mod-idle", timeout=60_000)
+    page.get_by_role("menuitem", name="Edit", exact=True).click()
+    page.get_by_role("menuitem", name="Clear Outputs of All Cells").click()
+    page.get_by_role("menuitem", name="Run", exact=True).click()
+    page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
+    # A prompt is [ ] before its cell has run, [*] while it runs; a folded solution may have none.
+    done = """() => {
+        const prompts = [...document.querySelectorAll('.jp-CodeCell .jp-InputPrompt')]
+            .map(prompt => prompt.textContent.trim()).filter(text => text);
+        const failed = document.querySelector('[data-mime-type="application/vnd.jupyter.error"]');
+        return failed || (prompts.length > 5 && prompts.every(text => /^\\[\\d+\\]:$/.test(text)));
+    }"""
+    page.wait_for_function(done, timeout=240_000)
+
+
+def errors(page):
+    """The texts of all error outputs and of all that was written to stderr."""
+    kinds = ("application/vnd.jupyter.error", "application/vnd.jupyter.stderr")
+    return [t for k in kinds for t in page.locator(f'[data-mime-type="{k}"]').all_inner_texts()]
+
+
+@pytest.mark.parametrize(("lesson", "count", "key"), LESSONS, ids=[row[0] for row in LESSONS])
+def test_lesson_runs_and_its_sliders_move_the_figure(browser, lab, lesson, count, key):
+    page = browser.new_page(viewport={"width": 1400, "height": 1000})
+    console = []
+    page.on("console", lambda m: console.append(m.text) if m.type == "error" else None)
+    page.on("pageerror", lambda problem: console.append(str(problem)))
+    SHOTS.mkdir(parents=True, exist_ok=True)
+    try:
+        run_all(page, lab, lesson)
+        assert not errors(page)
+        image = page.locator(".jupyter-widgets.widget-html img")
+        image.wait_for(timeout=30_000)
+        image.scroll_into_view_if_needed()
+        handles = page.locator(".jupyter-widgets .noUi-handle")
+        assert handles.count() == count
+        page.screenshot(path=SHOTS / f"{lesson}-before.png")
+
+        before, alt = image.get_attribute("src"), image.get_attribute("alt")
+        seconds = []
+        for _ in range(5):
+            shown = image.get_attribute("src")
+            start = time.perf_counter()
+            handles.first.press(key)
+            changed = "(was) => document.querySelector('.widget-html img').src !== was"
+            page.wait_for_function(changed, arg=shown, timeout=10_000, polling=5)
+            seconds.append(time.perf_counter() - start)
+        print(f"{lesson}: a move is answered within {min(seconds):.2f} to {max(seconds):.2f} s")
+        assert image.get_attribute("src") != before and image.get_attribute("alt") != alt
+        assert page.locator(".widget-html [role=status]").inner_text().strip()
+        assert min(seconds) < 1, "with the browser's and this test's own share"
+        page.screenshot(path=SHOTS / f"{lesson}-after.png")
+        assert not errors(page)
+        assert not [text for text in console if "widget" in text.lower()], console
+    finally:
+        page.screenshot(path=SHOTS / f"{lesson}-end.png")
+        page.close()
