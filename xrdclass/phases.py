@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
+import tempfile
 import warnings
 from dataclasses import dataclass
 from functools import partial
@@ -11,8 +13,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .errors import DownloadError, PhaseError
-from .files import write_safely
+from .errors import DataError, DownloadError, PhaseError
+from .files import fetch, write_safely
 
 if TYPE_CHECKING:
     from pymatgen.core import Structure
@@ -407,23 +409,26 @@ def download_cod(entry: int | str, folder=None) -> Path:
             f"A COD entry is a number of seven digits, such as 9015662; got {entry!r}."
         )
     folder = Path(folder) if folder is not None else Path(pooch.os_cache("xrdclass")) / "cod"
+    path = folder / f"{entry}.cif"
+    if path.exists():
+        with contextlib.suppress(PhaseError):  # what is broken is fetched again
+            read_cif(path)
+            return path
     url = COD_URL.format(entry=entry)
-    try:
-        path = pooch.retrieve(
-            url,
-            known_hash=None,
-            fname=f"{entry}.cif",
-            path=folder,
-            downloader=pooch.HTTPDownloader(timeout=30),
-        )
-    except Exception as error:
-        raise DownloadError(
-            f"COD entry {entry} could not be fetched from {url} ({type(error).__name__}). Without "
-            "a network, use the shipped phases or put CIF files into a folder of your own."
-        ) from None
-    try:
-        read_cif(path)
-    except PhaseError as error:
-        Path(path).unlink(missing_ok=True)
-        raise DownloadError(f"What {url} sent is not a crystal structure: {error}") from None
-    return Path(path)
+    with tempfile.TemporaryDirectory() as name:
+        fetched = Path(name) / path.name
+        try:
+            fetch(url, fetched)
+        except DownloadError as error:
+            raise DownloadError(
+                f"COD entry {entry} could not be fetched: {error}. Without a network, use the "
+                "shipped phases or put CIF files into a folder of your own."
+            ) from None
+        try:
+            read_cif(fetched)
+        except PhaseError as error:
+            raise DownloadError(f"What {url} sent is not a crystal structure: {error}") from None
+        try:
+            return write_safely(path, partial(_write, fetched.read_bytes()), overwrite=True)
+        except DataError as error:
+            raise DownloadError(str(error)) from None

@@ -5,9 +5,12 @@ RRUFF: Lafuente, Downs, Yang & Stone (2015), in Highlights in Mineralogical Crys
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
+import shutil
 import tempfile
+import time
 import warnings
 import zipfile
 import zlib
@@ -15,12 +18,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path, PurePosixPath
-from urllib.parse import urlsplit
 
 import numpy as np
 
 from .errors import DataError, DownloadError, ScanError
-from .files import write_safely
+from .files import UnreachableError, fetch, write_safely
 from .scans import Scan, parse_scan, read_scan
 
 DATA_VARIABLE = "XRDCLASS_DATA"
@@ -29,6 +31,7 @@ ARCHIVE_URLS = tuple(
     for host in ("www.rruff.net", "rruff.info")
 )
 FILE_URL = "https://rruff.info/repository/sample_child_record_powder/by_minerals/"
+MAX_MEMBER = 20_000_000  # bytes of one pattern in an archive
 OFFLINE = f"To work offline, put RRUFF's files into a folder and set {DATA_VARIABLE} to it"
 
 #: Common minerals that are not TiO2, for `download(other=True)`.
@@ -338,7 +341,8 @@ def download(
     progress : show a progress bar
     other : also keep one entry of each of `OTHER_MINERALS` that the archive holds
     archive_urls, file_url : other addresses; by default `ARCHIVE_URLS` and `FILE_URL`
-    timeout : seconds without an answer after which an address counts as unreachable
+    timeout : seconds without an answer after which an address counts as unreachable; a whole file
+        may take twenty times as long
 
     Raises
     ------
@@ -352,6 +356,7 @@ def download(
     problems: list[str] = []
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        _tidy(folder)
         with tempfile.TemporaryDirectory(prefix=".download-", dir=folder) as name:
             fetched = Path(name, "fetched")
             for url in ARCHIVE_URLS if archive_urls is None else archive_urls:
@@ -360,7 +365,7 @@ def download(
                 if not wanted:
                     break
                 try:
-                    _fetch(url, fetched, progress, timeout)
+                    fetch(url, fetched, progress, timeout)
                     problems += _unpack(fetched, url, wanted, folder)
                     minerals = set()  # an archive holds what it holds
                 except DownloadError as error:
@@ -368,9 +373,9 @@ def download(
             for entry in _uncached(entries, folder):
                 url = (FILE_URL if file_url is None else file_url) + entry.file
                 try:
-                    _fetch(url, fetched, False, timeout)
+                    fetch(url, fetched, False, timeout)
                     _keep(fetched.read_bytes(), entry.rruff_id, folder / entry.file, url)
-                except _UnreachableError as error:
+                except UnreachableError as error:
                     problems.append(str(error))
                     break
                 except DownloadError as error:
@@ -392,15 +397,20 @@ def download(
     ]
 
 
+def _tidy(folder: Path) -> None:
+    """Remove what a killed run left behind; what is younger than an hour may be in use."""
+    old = time.time() - 3600
+    for path in folder.glob(".*"):
+        with contextlib.suppress(OSError):  # another process may tidy at the same time
+            if path.stat().st_mtime < old:
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
 def _download_or_warn(entries, folder: Path, progress: bool) -> None:
     try:
         download(entries, folder, progress)
     except DownloadError as error:
         warnings.warn(str(error), stacklevel=3)
-
-
-class _UnreachableError(DownloadError):
-    """No answer from the host, so that its other files need not be tried."""
 
 
 def _uncached(entries: list[Entry], folder: Path) -> list[Entry]:
@@ -442,32 +452,6 @@ def _keep(content: bytes, rruff_id: str | None, path: Path, origin: str) -> None
         raise DownloadError(str(error).rstrip(".")) from None
 
 
-def _fetch(url: str, path: Path, progress: bool, timeout: float) -> None:
-    """Download one address; the file appears only once it is complete."""
-    import pooch
-    import requests
-
-    path.unlink(missing_ok=True)
-    host = urlsplit(url).hostname or url
-    logger = pooch.get_logger()
-    level = logger.level
-    logger.setLevel("WARNING")  # pooch would print the checksum as if it were to be kept
-    patience = (min(timeout, 10), timeout)  # to connect, and between two pieces
-    loader = pooch.HTTPDownloader(progressbar=progress, timeout=patience, chunk_size=1 << 16)
-    try:
-        pooch.retrieve(url, None, fname=path.name, path=path.parent, downloader=loader)
-    except requests.HTTPError as error:
-        raise DownloadError(f"{url} answered {error.response.status_code}") from None
-    except requests.exceptions.ChunkedEncodingError:
-        raise DownloadError(f"the download of {url} broke off; try again") from None
-    except (requests.ConnectionError, requests.Timeout):
-        raise _UnreachableError(f"{host} could not be reached") from None
-    except requests.RequestException as error:
-        raise DownloadError(f"{url} could not be fetched ({type(error).__name__})") from None
-    finally:
-        logger.setLevel(level)
-
-
 def _unpack(archive: Path, url: str, wanted: dict[str, str], folder: Path) -> list[str]:
     """Keep the wanted members, {ID or mineral: file name or its start}; return what went wrong."""
     problems = []
@@ -477,7 +461,7 @@ def _unpack(archive: Path, url: str, wanted: dict[str, str], folder: Path) -> li
             for member in zipped.infolist():
                 place = PurePosixPath(member.filename.replace("\\", "/"))
                 outside = place.is_absolute() or ".." in place.parts or ":" in member.filename
-                if not (outside or _NOT_SCANS.search(place.name) or member.file_size > 20_000_000):
+                if not (outside or _NOT_SCANS.search(place.name) or member.file_size > MAX_MEMBER):
                     members[place.name] = member
             for key, file in wanted.items():
                 is_id = file != f"{key}__"
@@ -487,7 +471,10 @@ def _unpack(archive: Path, url: str, wanted: dict[str, str], folder: Path) -> li
                 for *_, name in sorted((n != file, "-1__" not in n, n) for n in names):
                     own_name = re.sub(r"[^\w.()-]", "_", name)
                     try:
-                        content = zipped.read(members[name])
+                        with zipped.open(members[name]) as file:
+                            content = file.read(MAX_MEMBER + 1)  # whatever size it states
+                        if len(content) > MAX_MEMBER:
+                            raise DownloadError(f"{url} holds a file of {name} far too large")
                         _keep(content, key if is_id else None, folder / own_name, url)
                         fault = None
                         break

@@ -1,0 +1,271 @@
+"""Servers that fail in slow and odd ways, processes that are killed, processes at once.
+
+``python tests/test_downloads.py 200`` kills 200 downloads and prints what was left of them;
+tests/test_rruff.py has the faults of single answers.
+"""
+
+import contextlib
+import io
+import os
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import zipfile
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from xrdclass import files, phases
+from xrdclass.errors import DownloadError
+from xrdclass.rruff import CATALOGUE, download
+
+ENTRIES = CATALOGUE[:3]
+
+
+def pattern(rruff_id):
+    rows = (f"{x:.4f}, {100 + i % 7}\n" for i, x in enumerate(np.linspace(5, 90, 1701)))
+    return (f"##NAMES=x\n##RRUFFID={rruff_id}\n" + "".join(rows) + "##END=\n\n").encode()
+
+
+PATTERNS = {entry.file: pattern(entry.rruff_id) for entry in ENTRIES}
+
+
+def archive():
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as zipped:  # not packed, to be large enough to be cut off
+        for name, content in PATTERNS.items():
+            zipped.writestr(name, content)
+    return file.getvalue()
+
+
+ARCHIVE = archive()
+
+
+class Handler(BaseHTTPRequestHandler):
+    """Answers as the path says; a server's ``asked`` has every path in order."""
+
+    def do_GET(self):
+        self.server.asked.append(self.path)
+        first = self.server.asked.count(self.path) == 1
+        with contextlib.suppress(OSError):
+            getattr(self, "answer_" + self.path.split("/")[1], self.answer_none)(first)
+
+    def start(self, status, length, *headers):
+        self.send_response(status)
+        for key, value in (("Content-Length", length), *headers):
+            self.send_header(key, str(value))
+        self.end_headers()
+
+    def answer_none(self, first):
+        self.start(404, 0)
+
+    def answer_good(self, first, pause=0.0):
+        self.start(200, len(ARCHIVE))
+        for at in range(0, len(ARCHIVE), 8192):
+            self.wfile.write(ARCHIVE[at : at + 8192])
+            time.sleep(pause)
+
+    def answer_slow(self, first):
+        self.answer_good(first, 0.002)
+
+    def answer_silent(self, first):
+        time.sleep(3)
+
+    def answer_drip(self, first):
+        self.start(200, len(ARCHIVE))
+        for byte in ARCHIVE[:100]:
+            self.wfile.write(bytes([byte]))
+            time.sleep(0.1)
+
+    def answer_stuck(self, first):
+        self.start(200, len(ARCHIVE))
+        self.wfile.write(ARCHIVE[:10_000])
+        time.sleep(3)
+
+    def answer_loop(self, first):
+        self.start(302, 0, ("Location", self.path))
+
+    def answer_busy(self, first):
+        if first:
+            self.start(503, 0)
+        else:
+            self.answer_good(first)
+
+    def answer_broken(self, first):
+        if first:
+            self.start(200, len(ARCHIVE))
+            self.wfile.write(ARCHIVE[:10_000])
+        else:
+            self.answer_good(first)
+
+    def answer_failing(self, first):
+        self.start(500, 0)
+
+    def log_message(self, *_):
+        pass
+
+
+def bound_server():
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads, server.asked = True, []
+    server.url = f"http://127.0.0.1:{server.server_address[1]}"
+    return server
+
+
+@pytest.fixture
+def server(monkeypatch):
+    for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(files, "PAUSES", (0.05, 0.1))
+    running = bound_server()
+    threading.Thread(target=running.serve_forever, args=(0.01,), daemon=True).start()
+    yield running
+    running.shutdown()
+    running.server_close()
+
+
+def fetch_entries(url, cache, how, **options):
+    urls = [f"{url}/{how}/XY_RAW.zip"]
+    options = {"progress": False, "timeout": 0.2, **options}
+    return download(ENTRIES, cache, archive_urls=urls, file_url=url + "/none/", **options)
+
+
+def whole(cache):
+    """The visible files of a cache; each must be what the server holds."""
+    found = sorted(path.name for path in cache.iterdir() if not path.name.startswith("."))
+    for name in found:
+        assert (cache / name).read_bytes() == PATTERNS[name]
+    return found
+
+
+@pytest.mark.parametrize(
+    "how, fault, most, asked",
+    [
+        ("silent", "127.0.0.1 could not be reached", 2, 1),
+        ("stuck", "127.0.0.1 could not be reached", 2, 1),
+        ("drip", "was sent too slowly: not complete after 4 s", 6, 1),
+        ("loop", "could not be fetched .TooManyRedirects", 3, 31),
+        ("failing", "answered 500", 2, 3),
+    ],
+)
+def test_faults_that_take_time(server, tmp_path, how, fault, most, asked):
+    start = time.perf_counter()
+    with pytest.raises(DownloadError, match=fault) as caught:
+        fetch_entries(server.url, tmp_path, how)
+    assert time.perf_counter() - start < most
+    assert "To work offline" in str(caught.value)
+    assert sum(how in path for path in server.asked) == asked
+    assert whole(tmp_path) == []
+    assert len(fetch_entries(server.url, tmp_path, "good", timeout=5)) == 3
+
+
+@pytest.mark.parametrize("how", ["busy", "broken"])
+def test_a_fault_that_passes_is_tried_again(server, tmp_path, how):
+    assert len(fetch_entries(server.url, tmp_path, how, timeout=5)) == 3
+    assert len(server.asked) == 2 and len(whole(tmp_path)) == 3
+
+
+def test_a_bar_shows_the_progress(server, tmp_path, capsys):
+    fetch_entries(server.url, tmp_path, "good", progress=True, timeout=5)
+    assert "100%" in capsys.readouterr().err
+
+
+def test_a_structure_from_a_slow_server(server, tmp_path, monkeypatch):
+    cache = tmp_path / "cod"
+    monkeypatch.setattr(phases, "fetch", lambda url, path: files.fetch(url, path, timeout=0.2))
+    for how, fault in (("loop", "TooManyRedirects"), ("drip", "too slowly"), ("failing", "500")):
+        monkeypatch.setattr(phases, "COD_URL", f"{server.url}/{how}/{{entry}}.cif")
+        with pytest.raises(DownloadError, match=f"{fault}.*Without a network"):
+            phases.download_cod(9015662, cache)
+    assert not cache.exists()
+
+
+def test_every_call_has_a_timeout():
+    """No other way to the network in the package than `files.fetch`."""
+    ways = re.compile(r"\b(urlopen|urlretrieve|HTTPDownloader|requests\.\w+\(|retrieve\()")
+    for path in Path(files.__file__).parent.glob("*.py"):
+        found = ways.findall(path.read_text(encoding="utf-8"))
+        assert not found or path.name == "files.py", f"{path.name}: {found}"
+
+
+def test_leftovers_of_killed_runs_go_after_an_hour(server, tmp_path):
+    old, new = tmp_path / ".download-old", tmp_path / ".download-new"
+    for folder in (old, new):
+        folder.mkdir()
+        (folder / "part").write_bytes(bytes(1000))
+    stale = tmp_path / ".Rutile-x.txt"
+    stale.write_bytes(b"half a")
+    for path in (old, stale):
+        os.utime(path, (time.time() - 4000,) * 2)
+    fetch_entries(server.url, tmp_path, "good", timeout=5)
+    assert new.exists() and not old.exists() and not stale.exists()
+
+
+def start_download(url, cache, how):
+    """A download in a copy of this process; its number."""
+    if child := os.fork():
+        return child
+    with contextlib.suppress(BaseException):
+        fetch_entries(url, cache, how, timeout=20)
+        os._exit(0)
+    os._exit(1)
+
+
+def kill_downloads(number, folder, seed=0):
+    """Kill downloads at random moments; the cache stays whole, the next run completes it."""
+    server = bound_server()
+    if not (serving := os.fork()):
+        server.serve_forever()
+    try:
+        fetch_entries(server.url, folder / "warm", "good", timeout=20)  # imports what it needs
+        cache = folder / "first"
+        start = time.perf_counter()
+        assert os.waitpid(start_download(server.url, cache, "slow"), 0)[1] == 0
+        usual = time.perf_counter() - start
+        rng = np.random.default_rng(seed)
+        counts = {"killed": 0, "finished before": 0, "none": 0, "some": 0, "all": 0, "repaired": 0}
+        for i in range(number):
+            cache = folder / f"cache{i}"
+            child = start_download(server.url, cache, "slow")
+            time.sleep(rng.uniform(0, 1.1 * usual))
+            os.kill(child, signal.SIGKILL)
+            killed = os.WIFSIGNALED(os.waitpid(child, 0)[1])
+            counts["killed" if killed else "finished before"] += 1
+            held = len(whole(cache)) if cache.exists() else 0
+            counts["all" if held == len(ENTRIES) else "some" if held else "none"] += 1
+            if len(fetch_entries(server.url, cache, "good", timeout=20)) == len(whole(cache)) == 3:
+                counts["repaired"] += 1
+        at_once = 0
+        for i in range(max(3, number // 10)):
+            cache = folder / f"both{i}"
+            children = [start_download(server.url, cache, "slow") for _ in range(2)]
+            assert [os.waitpid(child, 0)[1] for child in children] == [0, 0]
+            at_once += len(whole(cache)) == 3
+        return {**counts, "two at once": at_once}
+    finally:
+        os.kill(serving, signal.SIGKILL)
+        os.waitpid(serving, 0)
+        server.server_close()
+
+
+def test_killed_downloads_leave_no_broken_file():
+    """In a process without threads, which can be copied safely."""
+    done = subprocess.run(
+        [sys.executable, __file__, "20"], capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    print(done.stdout)
+    counts = dict(re.findall(r"'([\w ]+)': (\d+)", done.stdout))
+    assert counts["repaired"] == "20" and counts["two at once"] == "3"
+    assert int(counts["killed"]) > 10
+
+
+if __name__ == "__main__":
+    with tempfile.TemporaryDirectory() as name:
+        print(kill_downloads(int(sys.argv[1]), Path(name)))
