@@ -90,6 +90,7 @@ def test_every_lesson_is_a_page_with_pictures_formulas_and_search(site):
             assert html.unescape(alt.group(1)) in alts, "A picture lost its alt text."
         solutions = sum("solution" in c.metadata.get("tags", []) for c in cells)
         assert len(re.findall(r"<details[^>]*class=\"[^\"]*hide", page)) == solutions
+        assert page.count("Show the solution") == solutions
         if any("$" in c.source for c in cells if c.cell_type == "markdown"):
             assert "<math" in page and "\\theta" not in re.sub(
                 r"<pre.*?</pre>", "", page, flags=re.S

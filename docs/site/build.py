@@ -55,10 +55,14 @@ def prepare(notebook):
     """A lesson for the site: solutions folded, pictures with their alt text, titles as they are."""
     for cell in notebook.cells:
         cell.source = re.sub(r"\]\(\.\./README\.md[^)]*\)", "](../index.md)", cell.source)
+        shown = {}
         if "solution" in cell.metadata.get("tags", []):
             cell.metadata["tags"] = [*cell.metadata.tags, "hide-cell"]
+            shown |= {f"code_prompt_{do.lower()}": f"{do} the solution" for do in ("Show", "Hide")}
         if cell.metadata.get("alt"):
-            cell.metadata["mystnb"] = {"image": {"alt": cell.metadata.alt}}
+            shown["image"] = {"alt": cell.metadata.alt}
+        if shown:
+            cell.metadata["mystnb"] = shown
     return notebook
 
 
