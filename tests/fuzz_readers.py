@@ -261,8 +261,10 @@ def attacks():
     stuffed = {**rasx_members(), "Data0/Image0.bin": np.random.default_rng(0).bytes(48_000_000)}
     yield "pictures.rasx", zipped(stuffed, zipfile.ZIP_STORED)
     del stuffed
-    members = b"PK\1\2" + bytes(42)
-    yield "members.rasx", zipped(rasx_members()) + members * 1_000_000
+    entry = struct.pack("<4s6H3L5H2L", b"PK\1\2", *[20] * 2, *[0] * 4, 0, 0, 0, 12, *[0] * 6)
+    directory = (entry + b"Profile0.txt") * 800_000
+    end = struct.pack("<4s4H2LH", b"PK\5\6", 0, 0, 65535, 65535, len(directory), 0, 0)
+    yield "members.rasx", directory + end
     deep = b"<a>" * 800_000 + b"</a>" * 700_000
     yield "deep.brml", zipped({**brml_members(), "Experiment0/RawData0.xml": deep})
     yield "deep.rasx", zipped({**rasx_members(), "Data0/MesurementConditions0.xml": deep})
