@@ -65,7 +65,7 @@ fuzz: $(STAMP) ## 20,000 damaged files of every scan format, and attacks on the 
 	@$(PY) tests/fuzz_readers.py $(ARGS)
 
 model: $(STAMP) ## train the shipped network again from nothing (under half an hour on two cores)
-	@$(PY) -m xrdclass train-identifier --samples 150000 --rounds 5 --crystals 2000 --judged 8000 \
+	@$(PY) -m xrdclass train-identifier --samples 330000 --rounds 11 --crystals 3000 --judged 12000 \
 	    --out xrdclass/networks/tio2.keras --force $(ARGS)
 
 # Tools that only some targets need: .venv/.extra-NAME installs the extra NAME of pyproject.toml.

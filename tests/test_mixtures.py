@@ -299,14 +299,40 @@ def test_imitations_are_foreign_and_not_present(foreign, monkeypatch):
     assert (found.foreign == (imitated | (count > 0))).all()
 
 
-def test_lost_lines_are_strong_ones(foreign):
+def test_lost_lines_are_strong_ones_with_all_that_would_hide_the_loss(foreign):
     source = MixtureSource(PHASES, foreign, 12)
+    two_theta = np.tile(np.array([25.0, 36, 48, 25.6, 60, 70]), (200, 1))
     area = np.tile(np.array([100.0, 80, 60, 50, 20, 10]), (200, 1))
-    kept = source._without_strong_lines(area)
-    assert set(np.unique(kept[:, 4:])) == {1.0}
-    lost = kept < 0.2
-    assert (kept[:, :3] == 0).sum(axis=1).min() == 1
-    assert set(lost.sum(axis=1)) == {1, 2}
+    kept = source._without_strong_lines(two_theta, area)
+    assert set(np.unique(kept)) == {0, 1} and (kept[:, 4:] == 1).all()
+    lost = kept[:, :3] == 0
+    assert set(lost.sum(axis=1)) == {1, 2} and lost.any(axis=0).all()
+    assert (kept[:, 3] == kept[:, 0]).all(), "Its neighbour at 0.6 degrees goes with it."
+
+
+def test_cells_of_most_samples_are_close_to_the_tabulated_one(foreign, monkeypatch):
+    source, seen = MixtureSource(PHASES, foreign, 14), []
+    original = module.peaks
+
+    def peaks(table, drawn, *rest):
+        seen.append(np.abs(drawn["strain"]).max(axis=(1, 2)))
+        return original(table, drawn, *rest)
+
+    monkeypatch.setattr(module, "peaks", peaks)
+    source.draw(400, n_phases=2, n_foreign=0)
+    strain = np.concatenate(seen)
+    assert 0.65 < (strain < 0.25 * 0.012).mean() < 0.85 and 0.008 < strain.max() <= 0.012 + 1e-12
+
+
+def test_heights_are_those_of_lines_within_the_range(foreign):
+    """Anatase's strongest line, (101) at 25.3 degrees, counts only where there are data."""
+    mass = np.zeros((300, 5))
+    mass[:, ANATASE] = 1
+    found = MixtureSource(PHASES, foreign, 15, PLAIN).draw(300, n_foreign=0, mass=mass)
+    begins = X[found.covered.argmax(axis=1)]
+    # A doublet, one line on top of the other, is higher than either: the first has 0.75 of it.
+    high, low = found.height[begins < 24.8, ANATASE], found.height[begins > 25.6, ANATASE]
+    assert len(low) > 5 and high.min() > 0.7 and low.max() < 0.65
 
 
 def test_k_beta_ghosts_lie_where_braggs_law_puts_them(foreign):

@@ -309,13 +309,13 @@ def _identify(options) -> int:
             answer, picture = {"file": str(name)}, f"{next(pictures)}.png"
             try:
                 if isinstance(result, UserError):
+                    answer["error"] = str(result)
                     raise result
-                if options.plot:
-                    _plot(Path(options.plot) / picture, draw(scan, result), options.force)
                 answer.update(_answer(getattr(result, "verdict", result)))
+                if options.plot:  # an answer outlives a picture that cannot be written
+                    _plot(Path(options.plot) / picture, draw(scan, result), options.force)
             except UserError as error:
                 failed += 1
-                answer["error"] = str(error)
                 _complain(error, 1)
             answers.append(answer)
         chunk = []

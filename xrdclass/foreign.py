@@ -51,7 +51,7 @@ class ForeignCrystals:
 def invent_crystals(n: int, seed: int = 0) -> ForeignCrystals:
     """Invent ``n`` crystals; the same seed invents the same ones.
 
-    One to six kinds of atoms sit on special or general positions of a random space group, at
+    One to nine kinds of atoms sit on special or general positions of a random space group, at
     9 to 22 Å^3 an atom.
     """
     rng = np.random.default_rng(seed)
@@ -80,7 +80,7 @@ def _random_crystal(rng):
     names, weights = list(ELEMENTS), np.array(list(ELEMENTS.values()), dtype=float)
     atoms: dict[str, list] = {}
     count = 0
-    for _ in range(rng.integers(1, 7)):
+    for _ in range(rng.integers(1, 10)):
         site = rng.random(3)
         special = rng.choice([0, 0, 0.25, 0.5, 0.5, 1 / 3, 0.75, 2 / 3], 3)
         site = np.where(rng.random(3) < rng.choice([0.2, 0.5, 0.8, 1.0]), special, site)

@@ -8,7 +8,7 @@ both. Network and judge know simulated mixtures only.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -26,6 +26,7 @@ from .patterns import resample
 from .phases import Phase
 from .scans import Scan
 from .second_opinion import (
+    FEATURES,
     N_POINTS,
     TWO_THETA,
     Opinion,
@@ -34,7 +35,7 @@ from .second_opinion import (
     all_lines,
     draw_lines,
 )
-from .training import load_network, read_metadata, save_network
+from .training import check_names, load_network, read_metadata, save_network, short_reason
 
 #: The network that ships with the package, for the five TiO2 phases.
 SHIPPED = Path(__file__).parent / "networks" / "tio2.keras"
@@ -68,10 +69,11 @@ def above_background(counts, covered):
     y = np.take_along_axis(counts, np.clip(points, first, last), 1)[:, : 2 * N_POINTS]
     y = y.astype(np.float32) * np.float32(1e4) / np.maximum(y.max(axis=1, keepdims=True), 1e-12)
     coarse = y.reshape(len(y), -1, 5).mean(axis=2)
-    edge = np.pad(coarse, ((0, 0), (2, 2)), mode="edge")
     n = coarse.shape[1]
+    ends = np.clip(first // 5, 0, n - 1), np.clip(last // 5, 0, n - 1)
+    edge = np.pad(coarse, ((0, 0), (2, 2)), mode="edge")
     coarse = sum(w * edge[:, i : i + n] for i, w in enumerate((1, 2, 3, 2, 1))) / np.float32(9)
-    base = _snip(coarse)
+    base = _snip(coarse, *ends)
     place = (np.arange(y.shape[1]) - 2) / 5
     left = np.clip(np.floor(place).astype(int), 0, n - 2)
     part = np.clip(place - left, 0, 1).astype(np.float32)
@@ -84,14 +86,27 @@ def above_background(counts, covered):
     return signal / scale[:, None], inside, level / scale[:, None], scale
 
 
-def _snip(y, reach: int = 60) -> np.ndarray:
-    """The background below peaks, by clipping to the mean of neighbours ever nearer."""
+#: Distances of the neighbours, steps of 0.1 degrees. Each clips a hump as well as peaks; a few
+#: distances, each about 0.7 times the last, take the peaks away and leave most of a hump.
+_CLIPPING = (60, 42, 30, 21, 15, 10, 7, 5, 3, 2, 1)
+
+
+def _snip(y, first, last) -> np.ndarray:
+    """The background below peaks, by clipping to the mean of neighbours ever nearer.
+
+    Beyond its ends ``first`` and ``last``, (n, 1), a scan goes on as its point reflection, or its
+    mirror image where that is higher: a slope that stopped there would be taken for a peak.
+    """
     v = np.log(np.log(np.sqrt(np.maximum(y, 0) + 1) + 1) + 1)
-    v = np.pad(v, ((0, 0), (reach, reach)), mode="edge")
-    for k in range(reach, 0, -1):
+    reach = _CLIPPING[0]
+    points = np.arange(-reach, y.shape[1] + reach)
+    inside = np.clip(points, first, last)
+    mirrored = np.take_along_axis(v, np.clip(2 * inside - points, first, last), 1)
+    v = np.maximum(2 * np.take_along_axis(v, inside, 1) - mirrored, mirrored)
+    for k in _CLIPPING:
         middle = v[:, k:-k]
         np.minimum(middle, (v[:, : -2 * k] + v[:, 2 * k :]) / 2, out=middle)
-    v = v[:, reach:-reach]
+    v = np.maximum(v[:, reach:-reach], np.log(np.log(2) + 1))
     return (np.exp(np.exp(v) - 1) - 1) ** 2 - 1
 
 
@@ -165,9 +180,17 @@ class Judge:
         return {"mean": self.mean.tolist(), "spread": self.spread.tolist(), "layers": layers}
 
     @classmethod
-    def from_dict(cls, values: dict) -> Judge:
-        layers = [(np.array(w), np.array(b)) for w, b in values["layers"]]
-        return cls(np.array(values["mean"]), np.array(values["spread"]), layers)
+    def from_dict(cls, values: dict, n_features: int) -> Judge:
+        """What `to_dict` made; ValueError if it is no judge of so many features."""
+        layers = [(np.array(w, dtype=float), np.array(b, dtype=float)) for w, b in values["layers"]]
+        judge = cls(np.array(values["mean"], float), np.array(values["spread"], float), layers)
+        numbers = [judge.mean, judge.spread, *(part for layer in layers for part in layer)]
+        if not all(np.isfinite(part).all() for part in numbers) or not (judge.spread > 0).all():
+            raise ValueError("its judge holds what is no number, or a spread of 0")
+        shapes = [judge.mean.shape, judge.spread.shape]
+        if shapes != [(n_features,)] * 2 or judge.probability(np.zeros(n_features)).shape != (1,):
+            raise ValueError(f"its judge does not see {n_features} features")
+        return judge
 
 
 @dataclass(frozen=True)
@@ -339,16 +362,23 @@ class Identifier:
                 raise ValueError(f"it holds a {known['kind']}")
             if known["grid"] != MIXTURE_GRID.to_dict():
                 raise ValueError("it was trained on another grid")
-            names = tuple(known["names"])
+            names = check_names(known["names"])
+            if len(known["lines"]) != len(names):
+                raise ValueError(f"{len(names)} phases have {len(known['lines'])} lists of lines")
             parts = {
                 "lines": [PhaseLines.from_dict(values) for values in known["lines"]],
-                "judge": Judge.from_dict(known["judge"]),
-                "foreign_judge": Judge.from_dict(known["foreign_judge"]),
+                "judge": Judge.from_dict(known["judge"], N_FEATURES),
+                "foreign_judge": Judge.from_dict(known["foreign_judge"], N_FOREIGN_FEATURES),
                 "threshold": float(known["threshold"]),
                 "settings": dict(known["settings"]),
             }
+            if not 0 <= parts["threshold"] <= 1:
+                raise ValueError(f"its threshold is {parts['threshold']}")
         except Exception as error:
-            raise ModelError(f"{path} is no identifier of xrdclass ({error}).") from None
+            raise ModelError(
+                f"{path} is no identifier of xrdclass: {short_reason(error)}. Train it again "
+                "(xrdclass train-identifier), or leave out --model for the one that is shipped."
+            ) from None
         network = load_network(path, (N_POINTS, 2), (len(names) + 1,))
         return cls(network, names, **parts)
 
@@ -410,6 +440,10 @@ def doubts(residual: Residual, lines: Sequence[PhaseLines], names: Sequence[str]
             "No peak stands clearly above the noise; count longer, or take the answer for a guess."
         )
     return found
+
+
+#: How many numbers the judges of a phase and of "foreign" see.
+N_FEATURES, N_FOREIGN_FEATURES = 3 + len(FEATURES), 6
 
 
 def phase_features(label: int, proposed, opinion: Opinion) -> np.ndarray:
@@ -577,7 +611,7 @@ def train_identifier(
     identifier = Identifier(network, names, all_lines(phases))
     others = invent_crystals(max(50, n_crystals // 10), seed + 1_000_003)
     _train_judges(identifier, MixtureSource(phases, others, (seed, 2)), n_judged, seed, report)
-    measured = measure(identifier, MixtureSource(phases, others, (seed, 3)).draw(n_judged))
+    measured = measure(identifier, _portions(MixtureSource(phases, others, (seed, 3)), n_judged))
     identifier.settings = {
         "samples": n_samples,
         "passes": passes,
@@ -590,14 +624,21 @@ def train_identifier(
     return identifier
 
 
+def _portions(source: MixtureSource, n: int, size: int = 64):
+    """``n`` samples, a few at a time: second opinions need much memory while they are formed."""
+    for start in range(0, n, size):
+        yield source.draw(min(size, n - start))
+
+
 def _draw_inputs(source: MixtureSource, n: int):
     inputs = np.empty((n, N_POINTS, 2), dtype=np.float16)
     truth = []
-    for start in range(0, n, 256):
-        drawn = source.draw(min(256, n - start))
+    start = 0
+    for drawn in _portions(source, n, 256):
         signal, inside, _, _ = above_background(drawn.counts, drawn.covered)
         inputs[start : start + len(drawn)] = network_input(signal, inside)
         truth.append(targets(drawn))
+        start += len(drawn)
     return inputs, np.concatenate(truth)
 
 
@@ -617,8 +658,7 @@ def _train_judges(identifier, source, n, seed, report) -> None:
     """Judge and threshold, then the judge of "foreign", each on ``n`` mixtures of its own."""
 
     def examined():
-        for start in range(0, n, 256):
-            drawn = source.draw(min(256, n - start))
+        for drawn in _portions(source, n):
             results = identifier.examine(drawn.counts, drawn.covered)
             yield from zip(results, targets(drawn), strict=True)
 
@@ -664,7 +704,7 @@ def _choose_threshold(worst: list[float]) -> float:
     return float(np.clip(lowest, 0.5, 0.97))
 
 
-def measure(identifier: Identifier, mixtures: Mixtures) -> dict:
+def measure(identifier: Identifier, portions: Iterable[Mixtures]) -> dict:
     """How an identifier does on drawn mixtures; counts only what can be seen.
 
     Returns
@@ -673,24 +713,22 @@ def measure(identifier: Identifier, mixtures: Mixtures) -> dict:
     samples without a phase that is given one), wrong (part of all samples with any wrong name),
     foreign_found and foreign_false
     """
-    asked = targets(mixtures) > 0
     k = len(identifier.names)
-    answers = np.array(
-        [
-            identifier.decide(*result)[0]
-            for result in identifier.examine(mixtures.counts, mixtures.covered)
-        ]
-    )
-    named = answers >= np.array([identifier.threshold] * k + [0.5])
-    truth, weight = asked[..., 0], asked[..., 1]
-    without = ~mixtures.present.any(axis=1)
+    asked, answers = [], []
+    for mixtures in portions:
+        asked.append(targets(mixtures) > 0)
+        for result in identifier.examine(mixtures.counts, mixtures.covered):
+            answers.append(identifier.decide(*result)[0])
+    truth, weight = np.moveaxis(np.concatenate(asked), -1, 0)
+    named = np.array(answers) >= np.array([identifier.threshold] * k + [0.5])
+    without = ~truth[:, :k].any(axis=1)
     visible, foreign = truth[:, :k] & weight[:, :k], truth[:, k]
 
     def part(hits, of) -> float:
         return round(float(hits[of].mean()), 4) if of.any() else float("nan")
 
     return {
-        "samples": len(mixtures),
+        "samples": len(answers),
         "found": part(named[:, :k], visible),
         "false_acceptance": part(named[:, :k].any(axis=1), without),
         "wrong": round(float((named[:, :k] & ~truth[:, :k]).any(axis=1).mean()), 4),

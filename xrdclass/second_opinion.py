@@ -25,6 +25,9 @@ GRID = TwoThetaGrid(float(TWO_THETA[0]), float(TWO_THETA[-1]), STEP)
 #: Peak widths that are tried, degrees.
 WIDTHS = (0.1, 0.2, 0.4, 0.8, 1.6)
 MAX_STRAIN, MAX_SHIFT = 0.012, 0.3
+#: What the largest moves cost of the alignment's score, the logarithm of a signal-to-noise ratio:
+#: with four free parameters, a scan of many peaks fits something somewhere.
+PENALTY = 0.5
 WAVELENGTH = radiation("Cu").mean
 _PADDED = 4096
 FEATURES = (
@@ -170,14 +173,14 @@ class Residual:
         tried = rng.uniform(-1, 1, (500, len(limits))) * limits
         tried[:60] *= 0.3
         tried[0] = 0
-        best, value = tried[0], -1.0
-        for spread in (0.3, 0.1, 0.04, None):
+        # The penalty chooses where to look; the place itself is the peaks' own.
+        for spread, penalty in ((0.3, PENALTY), (0.1, PENALTY), (0.04, 0), (None, 0)):
             scores = score(tried)
-            if scores.max() > value:
-                best, value = tried[scores.argmax()], float(scores.max())
+            best = (scores - penalty * np.abs(tried / limits).mean(axis=1)).argmax()
+            best, value = tried[best], float(scores[best])
             if spread is not None:
-                near = best + rng.normal(size=(200, len(limits))) * limits * spread
-                tried = np.clip(near, -limits, limits)
+                tried = best + rng.normal(size=(200, len(limits))) * limits * spread
+                tried = np.clip(np.concatenate([best[None], tried]), -limits, limits)
         return value, best
 
     def _compare(self, lines, strong, scale, moved, over_chance, score) -> Opinion:

@@ -136,7 +136,7 @@ class Classifier:
             grid, settings = TwoThetaGrid(**known["grid"]), dict(known["settings"])
         except Exception as error:
             raise ModelError(
-                f"{path} is not a classifier that 'xrdclass train' wrote ({_reason(error)}). "
+                f"{path} is not a classifier that 'xrdclass train' wrote ({short_reason(error)}). "
                 "Train it again."
             ) from None
         network = load_network(path, (grid.n_points, 1), (len(names),))
@@ -215,7 +215,7 @@ def _content(path) -> bytes:
         raise ModelError(f"{path} cannot be read: {reason}.") from None
 
 
-def _reason(error: Exception) -> str:
+def short_reason(error: Exception) -> str:
     """An exception's message, short and on one line."""
     if isinstance(error, KeyError):
         return f"it lacks {error}"
@@ -301,8 +301,8 @@ def load_network(path, input_shape: tuple, output_shape: tuple):
         raise
     except Exception as error:
         raise ModelError(
-            f"The network in {path} cannot be loaded ({_reason(error)}). It may be damaged or of "
-            f"another Keras version; this is Keras {keras.__version__}. Train it again."
+            f"The network in {path} cannot be loaded ({short_reason(error)}). It may be damaged or "
+            f"of another Keras version; this is Keras {keras.__version__}. Train it again."
         ) from None
     if shapes != (input_shape, output_shape):
         raise ModelError(
