@@ -566,6 +566,10 @@ def targets(mixtures: Mixtures) -> np.ndarray:
     return np.stack([truth, visible | ~truth], axis=-1).astype(np.float32)
 
 
+#: Sharing out a scan's signal takes longer than judging it.
+ENOUGH_FOREIGN, ENOUGH_MEASURED = 4000, 6000
+
+
 def train_identifier(
     phases: Sequence[Phase],
     n_samples: int = 40_000,
@@ -583,7 +587,8 @@ def train_identifier(
     phases : what to identify
     n_samples : mixtures drawn for the network, in ``rounds`` portions, each seen ``passes`` times
     n_crystals : foreign crystals invented for it; a tenth as many others are for the judges
-    n_judged : mixtures for the judges, and again as many for the threshold
+    n_judged : mixtures for the judge, and again as many for the threshold; as many, but no more
+        than `ENOUGH_FOREIGN` and `ENOUGH_MEASURED`, for "foreign" and to measure the result
     report : called with one line now and then; None is silent
 
     Returns
@@ -611,7 +616,8 @@ def train_identifier(
     identifier = Identifier(network, names, all_lines(phases))
     others = invent_crystals(max(50, n_crystals // 10), seed + 1_000_003)
     _train_judges(identifier, MixtureSource(phases, others, (seed, 2)), n_judged, seed, report)
-    measured = measure(identifier, _portions(MixtureSource(phases, others, (seed, 3)), n_judged))
+    unseen = MixtureSource(phases, others, (seed, 3))
+    measured = measure(identifier, _portions(unseen, min(n_judged, ENOUGH_MEASURED)))
     identifier.settings = {
         "samples": n_samples,
         "passes": passes,
@@ -655,15 +661,15 @@ def _visible_crossentropy(keras):
 
 
 def _train_judges(identifier, source, n, seed, report) -> None:
-    """Judge and threshold, then the judge of "foreign", each on ``n`` mixtures of its own."""
+    """Judge and threshold, then the judge of "foreign", each on mixtures of its own."""
 
-    def examined():
+    def examined(n):
         for drawn in _portions(source, n):
             results = identifier.examine(drawn.counts, drawn.covered)
             yield from zip(results, targets(drawn), strict=True)
 
     features, truth = [], []
-    for (proposed, opinions, _), asked in examined():
+    for (proposed, opinions, _), asked in examined(n):
         for label, opinion in opinions.items():
             if asked[label, 1]:
                 features.append(phase_features(label, proposed, opinion))
@@ -672,7 +678,7 @@ def _train_judges(identifier, source, n, seed, report) -> None:
     report(f"judge trained on {len(truth)} proposals")
 
     worst = []
-    for (proposed, opinions, _), asked in examined():
+    for (proposed, opinions, _), asked in examined(n):
         if not asked[:-1, 0].any():
             each = [phase_features(i, proposed, opinion) for i, opinion in opinions.items()]
             worst.append(identifier.judge.probability(each).max() if each else 0.0)
@@ -680,7 +686,7 @@ def _train_judges(identifier, source, n, seed, report) -> None:
     report(f"threshold {identifier.threshold:.3f} from {len(worst)} samples without a phase")
 
     features, truth = [], []
-    for (proposed, opinions, residual), asked in examined():
+    for (proposed, opinions, residual), asked in examined(min(n, ENOUGH_FOREIGN)):
         if asked[-1, 1]:
             found = identifier.find(proposed, opinions)[1]
             fitted, _ = share_signal(residual, found)
