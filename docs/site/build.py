@@ -17,7 +17,13 @@ import nbformat
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 SOURCE, SITE = ROOT / "build" / "site-source", ROOT / "build" / "site"
-PAGES = ["docs/instructors.md", "docs/glossary.md", "CONTRIBUTING.md", "LICENSE-TEXT.md"]
+PAGES = [
+    "docs/instructors.md",
+    "docs/glossary.md",
+    "docs/reliability.md",
+    "CONTRIBUTING.md",
+    "LICENSE-TEXT.md",
+]
 INDEX = """# Teach a neural network to read powder XRD
 
 Titanium dioxide crystallises in several structures of one composition, and powder X-ray
@@ -45,6 +51,7 @@ JupyterLab (`make lab`).
 
 For instructors <docs/instructors>
 Glossary and notation <docs/glossary>
+Reliability <docs/reliability>
 Changing a lesson <CONTRIBUTING>
 Licence of text and figures <LICENSE-TEXT>
 ```
