@@ -25,11 +25,12 @@ endif
 
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
-.PHONY: help tutorial lab test notebooks figures student site test-browser bench fuzz model clean
+.PHONY: help tutorial lab test test-oldest test-newest reproduce notebooks figures \
+    student site test-browser bench fuzz model clean
 
 help: ## list the targets
 	@echo "make TARGET, where TARGET is one of"
-	@awk -F ':[^#]*## ' '/^[a-z-]+:.*## /{printf "  %-12s %s\n", $$1, $$2}' Makefile
+	@awk -F ':[^#]*## ' '/^[a-z -]+:.*## /{printf "  %-12s %s\n", $$1, $$2}' Makefile
 	@echo "PYTHON=python3.12 chooses the Python (3.10 to 3.13) that .venv is made with."
 
 tutorial: $(STAMP) ## run every lesson in order and print the result table (ONLY="05 06": just these)
@@ -38,10 +39,18 @@ tutorial: $(STAMP) ## run every lesson in order and print the result table (ONLY
 lab: $(STAMP) ## open JupyterLab at lesson 01
 	@$(PY) -m jupyterlab $(firstword $(sort $(wildcard notebooks/01_*.ipynb)) notebooks) $(ARGS)
 
+TESTS := -m pytest tests xrdclass notebooks --nbval --nbval-current-env \
+    --nbval-sanitize-with tests/nbval_sanitize.cfg --nbval-cell-timeout 300 --durations 15
+
 test: $(STAMP) ## unit tests, notebook structure, and every stored output compared with a fresh run
 	@echo "Testing: the package and its examples, the repository, then the notebooks cell by cell"
-	@$(PY) -m pytest tests xrdclass notebooks --nbval --nbval-current-env \
-	    --nbval-sanitize-with tests/nbval_sanitize.cfg --nbval-cell-timeout 300 --durations 15 $(ARGS)
+	@$(PY) $(TESTS) $(ARGS)
+
+test-oldest test-newest: test-%: build/%/.installed ## test with the oldest or newest versions that pyproject.toml allows
+	@build/$*/bin/python $(TESTS) $(ARGS)
+
+reproduce: $(STAMP) ## compare seeds, processes, Pythons and threads: the same data, the same verdicts
+	@$(PY) tests/test_reproducible.py $(PYTHONS)
 
 notebooks: $(STAMP) ## for maintainers: run the notebooks and store their outputs and figures (ONLY="05")
 	@$(PY) notebooks/run.py --in-place --figures $(if $(ONLY),--only $(ONLY)) $(ARGS)
@@ -76,12 +85,23 @@ model: $(STAMP) ## train the shipped network again from nothing (under half an h
 	echo "Installing what the extra '$*' of pyproject.toml names" && \
 	$(PY) -m pip install -qq --constraint constraints.txt --editable ".[$*]" && touch $@
 
+# Every bound in pyproject.toml as a version; what it does not name is as new as these allow.
+build/oldest/.installed: PYTHONS := $(if $(filter undefined,$(origin PYTHON)),python3.10 python3.11,$(PYTHON))
+build/newest/.installed: PYTHONS := $(if $(filter undefined,$(origin PYTHON)),python3.13 python3.12 python3 python3.11,$(PYTHON))
+build/oldest/.installed build/newest/.installed: build/%/.installed: pyproject.toml
+	@$(call FIND_PYTHON); mkdir -p build && \
+	sed -nE 's/^ *"([A-Za-z0-9_.-]+)>=([0-9.]+).*/\1==\2/p' pyproject.toml > build/oldest.txt && \
+	echo "Setting up build/$* with $$("$$found" -V): a few minutes" && \
+	"$$found" -m venv build/$* && build/$*/bin/python -m pip install -qq --upgrade pip && \
+	build/$*/bin/python -m pip install -qq $(if $(filter oldest,$*),--constraint build/oldest.txt,--upgrade) \
+	    --editable ".[lessons,test]" && touch $@
+
 clean: ## remove build/ and caches (.venv and the notebooks stay)
 	rm -rf build .pytest_cache .ruff_cache .hypothesis
 	find xrdclass tests notebooks benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
 
-$(STAMP): pyproject.toml constraints.txt
-	@found=; for p in $(PYTHONS); do \
+define FIND_PYTHON
+	found=; for p in $(PYTHONS); do \
 	    if "$$p" -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null; \
 	    then found=$$p; break; fi; done; \
 	if [ -z "$$found" ]; then \
@@ -89,10 +109,15 @@ $(STAMP): pyproject.toml constraints.txt
 	    exit 1; fi; \
 	if ! "$$found" -c 'import venv, ensurepip' 2>/dev/null; then \
 	    echo "$$found cannot make a virtual environment with pip in it: install its venv package (on Debian and Ubuntu: sudo apt install python3-venv), then run make again." >&2; \
-	    exit 1; fi; \
+	    exit 1; fi
+endef
+
+$(STAMP): pyproject.toml constraints.txt
+	@$(call FIND_PYTHON); \
 	echo "Setting up .venv with $$("$$found" -V): a few minutes the first time, about 3 GB"; \
-	rm -f $(STAMP); \
-	"$$found" -m venv .venv && \
+	rm -f $(STAMP); clear=; \
+	if [ -e $(PY) ] && [ "$$($(PY) -V)" != "$$("$$found" -V)" ]; then clear=--clear; fi; \
+	"$$found" -m venv $$clear .venv && \
 	echo "  1/2 pip" && \
 	$(PY) -m pip install -qq "pip>=23" && \
 	echo "  2/2 TensorFlow, pymatgen, JupyterLab and the xrdclass package, in the tested versions" && \

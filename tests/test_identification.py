@@ -43,7 +43,7 @@ from xrdclass.phases import load_phases
 from xrdclass.scans import Scan, read_scan
 from xrdclass.second_opinion import FEATURES, N_POINTS, TWO_THETA, Residual, all_lines
 from xrdclass.simulation import Variation, draw, peaks, render, simulate
-from xrdclass.training import METADATA, Classifier, read_metadata
+from xrdclass.training import METADATA, Classifier, Keeper, read_metadata
 
 DATA = os.environ.get("XRDCLASS_DATA")
 PHASES = load_phases()
@@ -444,6 +444,42 @@ def test_a_short_run_learns(tiny, unseen):
         there, absent = proposed[truth & weight, label], proposed[~truth, label]
         ranked = (there[:, None] > absent).mean()
         assert ranked > 0.65, f"area under the curve of output {label}: {ranked:.2f}"
+
+
+def test_a_stopped_run_goes_on_with_the_samples_that_come_next(tmp_path, monkeypatch):
+    """A run stopped after a round draws the same samples as one that was not."""
+
+    def run(keep, said):
+        return train_identifier(
+            TWO, 128, n_crystals=10, n_judged=64, rounds=3, passes=1, keep=keep, report=said.append
+        )
+
+    drawn, draw = [], MixtureSource.draw
+
+    def recorded(self, *arguments, **settings):
+        mixtures = draw(self, *arguments, **settings)
+        drawn.append(float(mixtures.counts.sum()))
+        return mixtures
+
+    monkeypatch.setattr(MixtureSource, "draw", recorded)
+    whole = []
+    run(None, whole)
+    expected, drawn[:] = list(drawn), []
+    save, stopped, resumed = Keeper.save, [], []
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+
+        def stop(keeper, record):
+            save(keeper, record)
+            if record.get("rounds") == 2:
+                raise KeyboardInterrupt
+
+        patch.setattr(Keeper, "save", stop)
+        run(tmp_path / "kept", stopped)
+    run(tmp_path / "kept", resumed)
+    assert drawn == expected
+    assert len([s for s in stopped if s.startswith("round")]) == 2
+    assert [s for s in resumed if "round" in s][0] == "going on after round 2 of 3"
+    assert len([s for s in resumed if s.startswith("round")]) == 1
 
 
 def test_settings_tell_how_it_was_trained(tiny):

@@ -26,7 +26,7 @@ from xrdclass.patterns import PatternSet, TwoThetaGrid, split
 from xrdclass.phases import load_phases
 from xrdclass.scans import Scan, read_scan
 from xrdclass.simulation import ORIGINAL, Variation, simulate
-from xrdclass.training import METADATA, Classifier, fit
+from xrdclass.training import METADATA, Classifier, Keeper, fit
 
 DATA = os.environ.get("XRDCLASS_DATA")
 TIO2 = ("anatase", "brookite", "rutile")
@@ -140,6 +140,86 @@ def test_progress_bar_shows_epochs(train, capsys):
 
 
 # Files
+
+
+class StopAfter:
+    """Ctrl-C at the end of an epoch, as seen by Keras."""
+
+    def __init__(self, monkeypatch, epochs):
+        self.left, self.save = epochs, Keeper.save
+        monkeypatch.setattr(Keeper, "save", lambda keeper, record: self.count(keeper, record))
+
+    def count(self, keeper, record):
+        self.save(keeper, record)
+        self.left -= bool(record)
+        if self.left == 0:
+            raise KeyboardInterrupt
+
+
+def test_a_stopped_training_goes_on_from_its_last_epoch(train, unseen, tmp_path, monkeypatch):
+    folder, check = tmp_path / "kept", draw_patterns(10, 3)
+
+    def run():
+        return fit(train, check, epochs=6, seed=0, progress=False, keep=folder)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        StopAfter(patch, 4)
+        run()
+    best = Classifier.load(folder / "best.keras")
+    kept = np.load(folder / "state.npz")
+    losses = json.loads(str(kept["record"]))["history"]["val_loss"]
+    assert len(losses) == 4
+    # The best network so far is one that the losses know.
+    right = best.predict(check.intensity)[np.arange(len(check)), check.labels]
+    assert -np.log(right).mean() == pytest.approx(min(losses), rel=1e-3)
+
+    epochs = []
+    keras = import_keras()
+    original = keras.Model.fit
+
+    def counted(self, *arguments, **settings):
+        record = original(self, *arguments, **settings)
+        epochs.extend(record.epoch)
+        return record
+
+    monkeypatch.setattr(keras.Model, "fit", counted)
+    resumed = run()
+    assert epochs == [4, 5], "Only what was missing is trained."
+    assert [len(values) for values in resumed.history.values()] == [6] * 4
+    assert resumed.history["val_loss"][:4] == losses
+    finished = run()
+    assert epochs == [4, 5], "A finished run is read, not repeated."
+    assert np.array_equal(resumed.predict(unseen.intensity), finished.predict(unseen.intensity))
+    assert accuracy(resumed, unseen) > 0.9
+
+
+def test_going_on_loses_nothing_of_the_optimizer(train, tmp_path):
+    """Weights and Adam's moments are the same to the last bit; only the shuffling is another."""
+    first = fit(train, epochs=2, progress=False, keep=tmp_path)
+    again = fit(train, epochs=2, progress=False, keep=tmp_path)
+    for one, other in (
+        (first.network.get_weights(), again.network.get_weights()),
+        (first.network.optimizer.variables, again.network.optimizer.variables),
+    ):
+        assert len(one) == len(other) > 4
+        assert all(np.array_equal(a, b) for a, b in zip(one, other, strict=True))
+
+
+def test_what_is_kept_belongs_to_one_run_and_is_never_lost(train, unseen, tmp_path):
+    fit(train, epochs=1, progress=False, keep=tmp_path)
+    before = (tmp_path / "state.npz").read_bytes()
+    for patterns, settings in ((unseen, {}), (train, {"seed": 1}), (train, {"epochs": 2})):
+        with pytest.raises(DataError, match="other patterns or settings"):
+            fit(patterns, **{"epochs": 1, "keep": tmp_path, "progress": False, **settings})
+    with pytest.raises(DataError, match="other patterns or settings"):
+        fit(train, network="original", epochs=1, keep=tmp_path, progress=False)
+    assert (tmp_path / "state.npz").read_bytes() == before
+    (tmp_path / "state.npz").write_bytes(before[:1000])
+    with pytest.raises(DataError, match="cannot be read .* remove it to train anew"):
+        fit(train, epochs=1, keep=tmp_path, progress=False)
+    (tmp_path / "mine.txt").write_text("mine")
+    Keeper.remove(tmp_path)
+    assert os.listdir(tmp_path) == ["mine.txt"]
 
 
 def test_saved_and_loaded_it_answers_the_same(classifier, unseen, tmp_path):

@@ -8,6 +8,7 @@ import itertools
 import json
 import os
 import sys
+import textwrap
 import warnings
 from pathlib import Path
 
@@ -17,7 +18,10 @@ from .errors import DataError, UserError
 
 def main(arguments=None) -> int:
     """Run one command; return its exit status. No traceback reaches a user."""
-    warnings.showwarning = lambda message, *_: print(f"xrdclass: {message}", file=sys.stderr)
+    warnings.showwarning = lambda message, *_: _complain(message, 0)
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):  # what a terminal cannot show, it gets as an escape
+            stream.reconfigure(errors="backslashreplace")
     options = _parser().parse_args(arguments)
     try:
         return options.run(options) or 0
@@ -27,18 +31,34 @@ def main(arguments=None) -> int:
         # Whoever read our output has stopped; keep Python from complaining at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
-    except KeyboardInterrupt:
-        return _complain("stopped; nothing half-written is left behind.", 130)
+    except KeyboardInterrupt as stop:
+        return _complain(f"stopped; {stop or 'nothing half-written is left behind.'}", 130)
     except MemoryError:
         return _complain("there is not enough memory; ask for fewer patterns at a time.", 1)
     except OSError as error:
         name = f"{error.filename}: " if error.filename else ""
         return _complain(f"{name}{error.strerror or error}.", 1)
+    except Exception as error:
+        if sys.flags.dev_mode:
+            raise
+        return _complain(f"{_unexpected(error)} {REPORT}", 1)
+
+
+REPORT = "Please report what 'python -X dev -m xrdclass ...' prints."
+
+
+def _unexpected(error: Exception) -> str:
+    return f"A fault in xrdclass: {type(error).__name__}: {error}."
 
 
 def _complain(message, status: int) -> int:
-    print(f"xrdclass: {message}", file=sys.stderr)
+    print(f"xrdclass: {_printable(message)}", file=sys.stderr)
     return status
+
+
+def _printable(text) -> str:
+    """Text on one line: names of files may hold line ends, control codes and broken bytes."""
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in str(text))
 
 
 class _Parser(argparse.ArgumentParser):
@@ -217,7 +237,7 @@ def _add_noise(options) -> None:
 
 def _train(options) -> None:
     from .patterns import PatternSet, split
-    from .training import fit
+    from .training import Keeper, fit
 
     _refuse_existing(options.out, options.force)
     if Path(options.out).suffix != ".keras":
@@ -229,7 +249,10 @@ def _train(options) -> None:
     else:
         train, validation = patterns.subset(~held_back), patterns.subset(held_back)
     lengths = patterns.parameters.get("wavelength")
-    classifier = fit(
+    keep = Path(options.out).with_suffix(".training")
+    classifier = _stoppable(
+        fit,
+        keep,
         train,
         validation,
         network=options.network,
@@ -239,19 +262,37 @@ def _train(options) -> None:
         wavelength=1.54184 if lengths is None or not len(lengths) else float(lengths[0]),
     )
     classifier.save(options.out, overwrite=options.force)
+    Keeper.remove(keep)
     kind, checked = ("validation", validation) if len(validation) else ("training", train)
     accuracy = classifier.history["val_accuracy" if len(validation) else "accuracy"][-1]
     print(f"{100 * accuracy:.1f} % of {len(checked)} {kind} patterns right; {options.out}")
 
 
+def _stoppable(train, keep: Path, *arguments, **settings):
+    """Train so that the same command goes on after Ctrl-C."""
+    if keep.exists():
+        print(f"Going on with what {keep} keeps of an earlier run.", file=sys.stderr)
+    try:
+        return train(*arguments, **settings, keep=keep)
+    except KeyboardInterrupt as stop:
+        best = keep / "best.keras"
+        also = f"; its best network so far is {best}" if best.exists() else ""
+        stop.args = (f"{keep} keeps what was done{also}. Repeat the command to go on.",)
+        raise
+
+
 def _train_identifier(options) -> None:
     from .identification import train_identifier
     from .phases import load_phases
+    from .training import Keeper
 
     _refuse_existing(options.out, options.force)
     if Path(options.out).suffix != ".keras":
         raise DataError(f"A classifier file's name ends in .keras; got {options.out}.")
-    identifier = train_identifier(
+    keep = Path(options.out).with_suffix(".training")
+    identifier = _stoppable(
+        train_identifier,
+        keep,
         load_phases(options.cif_dir),
         options.samples,
         n_crystals=options.crystals,
@@ -261,6 +302,7 @@ def _train_identifier(options) -> None:
         report=lambda line: print(line, file=sys.stderr, flush=True),
     )
     identifier.save(options.out, overwrite=options.force)
+    Keeper.remove(keep)
     measured = identifier.settings["measured"]
     found, wrong = 100 * measured["found"], 100 * measured["false_acceptance"]
     print(
@@ -274,8 +316,6 @@ CHUNK = 32
 
 
 def _identify(options) -> int:
-    from .scans import read_scan
-
     if options.wavelength:
         _mean(options.wavelength)  # a wrong name is one error, not one a file
     if options.plot:
@@ -283,44 +323,66 @@ def _identify(options) -> int:
 
         matplotlib.use("Agg")  # files only: no window, no display needed
     names, examine, draw = _examiner(options)
+    failed = []
+
+    def answers():
+        for answer, error in _examined(options, examine, draw):
+            if error is not None:
+                failed.append(answer["file"])
+                name = "" if Path(answer["file"]).name in str(error) else f"{answer['file']}: "
+                _complain(f"{name}{error}", 1)
+            yield answer
+
+    {"json": _print_json, "csv": _print_csv, "table": _print_table}[options.format](
+        answers(), names, options.scans
+    )
+    if failed and len(options.scans) > CHUNK:  # too many to have an eye on each
+        _complain(f"{len(failed)} of {len(options.scans)} scans failed, as said above.", 1)
+    return 1 if failed else 0
+
+
+def _examined(options, examine, draw):
+    """An answer for each scan, in order, and what failed with it, or None."""
+    from .scans import read_scan
+
     pictures = iter(_distinct(Path(path).stem for path in options.scans))
-    answers, failed = [], 0
 
-    def examine_each(chunk):
-        """One answer, or one error, for each (path, scan or error)."""
-        scans = [scan for _, scan in chunk if not isinstance(scan, UserError)]
+    def attempt(action, *arguments):
+        """What an action gives, or its error: one scan does not end the work on thousands."""
         try:
-            results = iter(examine(scans))
-            return [scan if isinstance(scan, UserError) else next(results) for _, scan in chunk]
+            return action(*arguments)
         except UserError as error:
-            if len(chunk) == 1:
-                return [error]
-            return [result for one in chunk for result in examine_each([one])]
+            return error
+        except Exception as error:
+            if sys.flags.dev_mode:
+                raise
+            return UserError(f"{_unexpected(error)} {REPORT}")
 
-    chunk = []
-    for i, path in enumerate(_bar(options.scans, len(options.scans), "identifying"), 1):
-        try:
-            chunk.append((path, read_scan(path)))
-        except UserError as error:
-            chunk.append((path, error))
-        if len(chunk) < CHUNK and i < len(options.scans):
-            continue
-        for (name, scan), result in zip(chunk, examine_each(chunk), strict=True):
-            answer, picture = {"file": str(name)}, f"{next(pictures)}.png"
-            try:
-                if isinstance(result, UserError):
-                    answer["error"] = str(result)
-                    raise result
+    def examine_each(scans):
+        results = attempt(examine, scans) if scans else []
+        if not isinstance(results, UserError):
+            return results
+        return [results] if len(scans) == 1 else [r for scan in scans for r in examine_each([scan])]
+
+    # On a terminal the answers, which come one by one, are progress enough.
+    paths = options.scans if sys.stdout.isatty() else _bar(options.scans, None, "identifying")
+    paths = iter(paths)
+    while chunk := list(itertools.islice(paths, CHUNK)):
+        scans = [attempt(read_scan, path) for path in chunk]
+        results = iter(examine_each([s for s in scans if not isinstance(s, UserError)]))
+        for path, scan in zip(chunk, scans, strict=True):
+            result = scan if isinstance(scan, UserError) else next(results)
+            answer, picture, problem = {"file": str(path)}, f"{next(pictures)}.png", None
+            if isinstance(result, UserError):
+                answer["error"] = str(result)
+                problem = result
+            else:
                 answer.update(_answer(getattr(result, "verdict", result)))
                 if options.plot:  # an answer outlives a picture that cannot be written
-                    _plot(Path(options.plot) / picture, draw(scan, result), options.force)
-            except UserError as error:
-                failed += 1
-                _complain(error, 1)
-            answers.append(answer)
-        chunk = []
-    {"json": _print_json, "csv": _print_csv, "table": _print_table}[options.format](answers, names)
-    return 1 if failed else 0
+                    target = Path(options.plot) / picture
+                    drawn = attempt(_plot, target, draw, (scan, result), options.force)
+                    problem = drawn if isinstance(drawn, UserError) else None
+            yield answer, problem
 
 
 def _examiner(options):
@@ -372,48 +434,61 @@ def _distinct(stems):
         yield name
 
 
-def _plot(target: Path, figure, force: bool) -> None:
+def _plot(target: Path, draw, what, force: bool) -> None:
     import matplotlib.pyplot
 
     from .files import write_safely
 
+    figure = draw(*what)
     try:
-        write_safely(target, lambda file: figure.savefig(file, format="png"), force)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Glyph")  # letters of a name that the font lacks
+            write_safely(target, lambda file: figure.savefig(file, format="png"), force)
     finally:
         matplotlib.pyplot.close(figure)
 
 
-def _print_json(answers, names) -> None:
-    print(json.dumps(answers, indent=1, ensure_ascii=False))
+# Answers are printed as they come: what is stopped half-way has said all that it found.
+def _print_json(answers, names, files) -> None:
+    separator = "[\n"
+    for answer in answers:
+        text = json.dumps(answer, indent=1, ensure_ascii=False)
+        try:
+            text.encode(getattr(sys.stdout, "encoding", None) or "utf-8")
+        except UnicodeEncodeError:
+            text = json.dumps(answer, indent=1)
+        print(separator + textwrap.indent(text, " "), end="", flush=True)
+        separator = ",\n"
+    print("\n]")
 
 
-def _print_csv(answers, names) -> None:
+def _print_csv(answers, names, files) -> None:
     writer = csv.writer(sys.stdout, lineterminator="\n")
     writer.writerow(["file", "phases", "foreign", *names, "warnings", "error"])
     for a in answers:
         probability = a.get("probability", {})
-        writer.writerow(
-            [
-                a["file"],
-                " + ".join(a.get("phases", [])),
-                a.get("foreign", ""),
-                *(probability.get(name, "") for name in names),
-                " ".join(a.get("warnings", [])),
-                a.get("error", ""),
-            ]
-        )
+        row = [
+            a["file"],
+            " + ".join(a.get("phases", [])),
+            a.get("foreign", ""),
+            *(probability.get(name, "") for name in names),
+            " ".join(a.get("warnings", [])),
+            a.get("error", ""),
+        ]
+        writer.writerow([_printable(value) for value in row])
+        sys.stdout.flush()
 
 
-def _print_table(answers, names) -> None:
-    width = max((len(Path(a["file"]).name) for a in answers), default=0)
-    said = set()
-    for a in answers:
-        name = Path(a["file"]).name.ljust(width)
+def _print_table(answers, names, files) -> None:
+    shown = [_printable(Path(file).name) for file in files]
+    width, said = max(map(len, shown)), set()
+    for name, a in zip(shown, answers, strict=True):
         if "error" in a:
-            print(f"{name}  not read")
+            print(f"{name:{width}}  not read", flush=True)
             continue
         found = " + ".join(f"{p} ({a['probability'][p]:.2f})" for p in a["phases"]) or "none"
-        print(f"{name}  {found}{', and something else' if a['foreign'] else ''}")
+        foreign = ", and something else" if a["foreign"] else ""
+        print(f"{name:{width}}  {found}{foreign}", flush=True)
         said.update(a["warnings"])
     for warning in sorted(said):
         print(f"Note: {warning}")

@@ -18,14 +18,20 @@ PAUSES = (0.5, 1.0)
 def write_safely(path, write, overwrite: bool = False) -> Path:
     """Call ``write(file)`` on a temporary file beside ``path``, then move it into place.
 
-    Nothing is left behind, and an existing file stays whole, if writing fails.
+    Nothing is left behind, and an existing file stays whole, if writing fails. A link stays one:
+    what it leads to is written.
 
     Raises
     ------
     DataError
-        If the file exists and ``overwrite`` is false, or the folder cannot be written to.
+        If the file exists and ``overwrite`` is false, if it is a folder or a device, or if the
+        folder cannot be written to.
     """
     path = Path(path)
+    if path.is_symlink():
+        path = Path(os.path.realpath(path))
+    if path.exists() and not path.is_file():
+        raise DataError(f"{path} is no ordinary file; choose another name.")
     if path.exists() and not overwrite:
         raise DataError(f"{path} exists already; choose another name or ask for overwriting it.")
     temporary = None
@@ -37,13 +43,25 @@ def write_safely(path, write, overwrite: bool = False) -> Path:
         with os.fdopen(handle, "wb") as file:
             write(file)
         os.chmod(temporary, 0o666 & ~_umask())
-        os.replace(temporary, path)
+        if overwrite or not _link(temporary, path):
+            os.replace(temporary, path)
     except OSError as error:
         raise DataError(f"{path} cannot be written: {error.strerror or error}.") from None
     finally:
         if temporary and os.path.exists(temporary):
             os.unlink(temporary)
     return path
+
+
+def _link(temporary, path) -> bool:
+    """Give a file its name unless that exists; false where the file system has no links."""
+    try:
+        os.link(temporary, path)
+        return True
+    except FileExistsError:
+        raise DataError(f"{path} exists already; another process has just written it.") from None
+    except OSError:
+        return False
 
 
 def _umask() -> int:

@@ -35,7 +35,14 @@ from .second_opinion import (
     all_lines,
     draw_lines,
 )
-from .training import check_names, load_network, read_metadata, save_network, short_reason
+from .training import (
+    Keeper,
+    check_names,
+    load_network,
+    read_metadata,
+    save_network,
+    short_reason,
+)
 
 #: The network that ships with the package, for the five TiO2 phases.
 SHIPPED = Path(__file__).parent / "networks" / "tio2.keras"
@@ -579,6 +586,7 @@ def train_identifier(
     passes: int = 2,
     seed: int = 0,
     report=print,
+    keep=None,
 ) -> Identifier:
     """Train network and judges on mixtures that are drawn on the way.
 
@@ -590,6 +598,7 @@ def train_identifier(
     n_judged : mixtures for the judge, and again as many for the threshold; as many, but no more
         than `ENOUGH_FOREIGN` and `ENOUGH_MEASURED`, for "foreign" and to measure the result
     report : called with one line now and then; None is silent
+    keep : folder to keep the network in after each round; the same call goes on from there
 
     Returns
     -------
@@ -607,12 +616,25 @@ def train_identifier(
     steps = rounds * passes * -(-portion // 64)
     rate = keras.optimizers.schedules.CosineDecay(2e-3, steps, alpha=0.01)
     network.compile(keras.optimizers.AdamW(rate, weight_decay=1e-4), _visible_crossentropy(keras))
-    for i in range(rounds):
+    done, keeper, spent = 0, None, 0
+    if keep is not None:
+        network.optimizer.build(network.trainable_variables)
+        recipe = [*names, n_samples, n_crystals, rounds, passes, seed]
+        keeper = Keeper(keep, network, {"recipe": recipe, "version": __version__})
+        if keeper.record:
+            done, spent = keeper.record["rounds"], keeper.record["seconds"]
+            source.rng.bit_generator.state = keeper.record["rng"]
+            keras.utils.set_random_seed((seed + done) % 2**32)
+            report(f"going on after round {done} of {rounds}")
+    for i in range(done, rounds):
         inputs, truth = _draw_inputs(source, portion)
         record = network.fit(inputs, truth, batch_size=64, epochs=passes, verbose=0)
         loss, seconds = record.history["loss"][-1], time.perf_counter() - started
-        report(f"round {i + 1} of {rounds}: loss {loss:.3f} after {seconds:.0f} s")
+        report(f"round {i + 1} of {rounds}: loss {loss:.3f} after {spent + seconds:.0f} s")
         del inputs, truth
+        if keeper:
+            rng = source.rng.bit_generator.state
+            keeper.save({"rounds": i + 1, "seconds": round(spent + seconds), "rng": rng})
     identifier = Identifier(network, names, all_lines(phases))
     others = invent_crystals(max(50, n_crystals // 10), seed + 1_000_003)
     _train_judges(identifier, MixtureSource(phases, others, (seed, 2)), n_judged, seed, report)
@@ -623,7 +645,7 @@ def train_identifier(
         "passes": passes,
         "crystals": n_crystals,
         "seed": seed,
-        "seconds": round(time.perf_counter() - started),
+        "seconds": round(spent + time.perf_counter() - started),
         "versions": {"xrdclass": __version__, "keras": keras.__version__},
         "measured": measured,
     }

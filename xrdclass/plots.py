@@ -376,7 +376,8 @@ def plot_verdict(scan, verdict):
     figure, axes = _figure(figsize=(9, 3.2))
     axes.plot(scan.two_theta, scan.intensity, lw=0.8)
     answer = " + ".join(f"{p} ({verdict.probability[p]:.2f})" for p in verdict.phases) or "none"
-    axes.set(xlabel=TWO_THETA, ylabel="intensity", title=f"{verdict.name}: {answer}")
+    axes.set(xlabel=TWO_THETA, ylabel="intensity")
+    axes.set_title(f"{verdict.name}: {answer}", parse_math=False)  # a file's name may hold $
     return figure
 
 
@@ -572,7 +573,8 @@ def plot_finding(two_theta, finding):
     answer = " + ".join(found) or "none of the phases"
     if verdict.foreign:
         answer += ", and something else" if found else "; something else"
-    top.set(ylabel=INTENSITY, title=f"{verdict.name}: {answer}")
+    top.set(ylabel=INTENSITY)
+    top.set_title(f"{verdict.name}: {answer}", parse_math=False)  # a file's name may hold $
     top.legend(loc="upper right")
     bottom.axhline(0, color="0.8", lw=0.8)
     bottom.plot(two_theta, finding.remaining, color="0.2", lw=0.7)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import logging
+import os
 import re
 import tempfile
 import warnings
@@ -169,7 +170,12 @@ def parse_scan(content: bytes, path, wavelength: float | None = None) -> Scan:
     pairs = [line[2:].partition("=") for line in header if line.startswith("##")]
     metadata = {key.strip().upper(): value.strip() for key, sign, value in pairs if sign}
     wavelength = _stated_wavelength(header) if wavelength is None else wavelength
-    return Scan(two_theta, intensity, path.stem, path, wavelength, metadata)
+    return Scan(two_theta, intensity, _title(path), path, wavelength, metadata)
+
+
+def _title(path: Path) -> str:
+    """The file's name without its ending, as text that can be shown, whatever its bytes are."""
+    return os.fsencode(path.stem).decode("utf-8", "replace")
 
 
 def _instrument_kind(content: bytes) -> str | None:
@@ -247,7 +253,7 @@ def _instrument_scan(content: bytes, kind: str, path: Path, wavelength) -> Scan:
     two_theta, intensity = _ordered(angles, counts, path)
     if wavelength is None and stated and 0.1 < stated < 10:
         wavelength = stated
-    return Scan(two_theta, intensity, path.stem, path, wavelength)
+    return Scan(two_theta, intensity, _title(path), path, wavelength)
 
 
 def _checked(content: bytes, kind: str, path: Path) -> bytes:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
+import hashlib
 import io
 import json
 import tempfile
@@ -150,12 +153,15 @@ def save_network(path, network, metadata: dict, overwrite: bool = False) -> Path
     # A copy leaves the optimiser's state behind, two thirds of the file, and the loss function.
     copy = type(network).from_config(network.get_config())
     copy.set_weights(network.get_weights())
-    with tempfile.TemporaryDirectory() as folder:
-        whole = Path(folder) / "network.keras"
-        copy.save(whole)
-        with zipfile.ZipFile(whole, "a", zipfile.ZIP_DEFLATED) as archive:
-            archive.writestr(METADATA, json.dumps(metadata))
-        content = whole.read_bytes()
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            whole = Path(folder) / "network.keras"
+            copy.save(whole)
+            with zipfile.ZipFile(whole, "a", zipfile.ZIP_DEFLATED) as archive:
+                archive.writestr(METADATA, json.dumps(metadata))
+            content = whole.read_bytes()
+    except OSError as error:  # of the folder for temporary files
+        raise DataError(f"{path} cannot be written: {error.strerror or error}.") from None
     try:
         _check_network(content)
     except ValueError as error:
@@ -300,6 +306,11 @@ def load_network(path, input_shape: tuple, output_shape: tuple):
     except ModelError:
         raise
     except Exception as error:
+        if getattr(error, "errno", None) in (errno.ENOSPC, errno.EFBIG, errno.EROFS):
+            raise ModelError(
+                f"{path} cannot be loaded: {error.strerror} in the folder for temporary files, "
+                f"{tempfile.gettempdir()}. Make room there, or name another folder in TMPDIR."
+            ) from None
         raise ModelError(
             f"The network in {path} cannot be loaded ({short_reason(error)}). It may be damaged or "
             f"of another Keras version; this is Keras {keras.__version__}. Train it again."
@@ -312,6 +323,74 @@ def load_network(path, input_shape: tuple, output_shape: tuple):
     return network
 
 
+class Keeper:
+    """Keeps a training run in a folder, so that it can go on after it was stopped.
+
+    Parameters
+    ----------
+    folder : made if it is not there
+    network : Keras model, compiled; its optimizer has its variables
+    about : what a run must share with the kept one to go on from it, as JSON takes it
+
+    Raises
+    ------
+    DataError
+        If the folder keeps another run, or cannot be read or written to.
+    """
+
+    STATE, BEST = "state.npz", "best.keras"
+
+    def __init__(self, folder, network, about: dict):
+        self.folder, self.network = Path(folder), network
+        shapes = [list(weights.shape) for weights in network.weights]
+        self.about = json.loads(json.dumps({**about, "shapes": shapes}))
+        #: What the last `save` was given; empty for a new run.
+        self.record: dict = {}
+        if (self.folder / self.STATE).exists():
+            self._resume()
+        else:
+            self.save({})  # a folder that cannot be written to is noticed now, not hours later
+
+    def _variables(self):
+        return [*self.network.weights, *self.network.optimizer.variables]
+
+    def _resume(self):
+        path = self.folder / self.STATE
+        try:
+            with np.load(path, allow_pickle=False) as state:
+                about, record = json.loads(str(state["about"])), json.loads(str(state["record"]))
+                values = [state[f"v{i}"] for i in range(len(state.files) - 2)]
+        except Exception as error:
+            raise DataError(
+                f"{path} cannot be read ({short_reason(error)}); remove it to train anew."
+            ) from None
+        variables = self._variables()
+        if about != self.about or [v.shape for v in values] != [tuple(v.shape) for v in variables]:
+            raise DataError(
+                f"{self.folder} keeps a training run with other patterns or settings. Remove it, "
+                "or repeat the call with those settings to finish it."
+            )
+        for variable, value in zip(variables, values, strict=True):
+            variable.assign(value)
+        self.record = record
+
+    def save(self, record: dict) -> None:
+        """Keep all weights, the optimizer's state and ``record``, as JSON takes it."""
+        texts = {"about": json.dumps(self.about), "record": json.dumps(record)}
+        values = {f"v{i}": np.asarray(v) for i, v in enumerate(self._variables())}
+        path = self.folder / self.STATE
+        write_safely(path, lambda file: np.savez(file, **texts, **values), overwrite=True)
+        self.record = record
+
+    @classmethod
+    def remove(cls, folder) -> None:
+        """Delete what a run kept, and its folder unless that holds something else."""
+        with contextlib.suppress(OSError):
+            for name in (cls.STATE, cls.BEST):
+                (Path(folder) / name).unlink(missing_ok=True)
+            Path(folder).rmdir()
+
+
 def fit(
     train: PatternSet,
     validation: PatternSet | None = None,
@@ -322,6 +401,7 @@ def fit(
     seed: int = 0,
     wavelength: float = 1.54184,
     progress: bool = True,
+    keep=None,
 ) -> Classifier:
     """Train a network on patterns.
 
@@ -334,6 +414,10 @@ def fit(
     network : "compact", "original", or a Keras model of the right shape
     epochs, batch_size, learning_rate : as in Keras
     progress : show a bar, one step an epoch
+    keep : folder to keep the run in after each epoch; the same call goes on from there after it
+        was stopped, and reads a finished run instead of repeating it. Its ``best.keras`` is the
+        classifier of the smallest (validation) loss so far. The run goes on with another
+        shuffling, so that its weights differ a little from those of a run without a stop.
 
     Returns
     -------
@@ -343,7 +427,8 @@ def fit(
     Raises
     ------
     DataError
-        If there is nothing to train on, or the two sets do not fit together.
+        If there is nothing to train on, the two sets do not fit together, or ``keep`` holds
+        another run or cannot be written to.
     """
     if len(train) == 0:
         raise DataError("There are no patterns to train on.")
@@ -363,15 +448,6 @@ def fit(
     validated = None
     if validation is not None and len(validation):
         validated = (min_max_scale(validation.intensity)[..., None], validation.labels)
-    record = network.fit(
-        scaled,
-        train.labels,
-        validation_data=validated,
-        epochs=epochs,
-        batch_size=batch_size,
-        callbacks=[_progress_bar(keras, epochs)] if progress else [],
-        verbose=0,
-    )
     settings = {
         "network": network.name,
         "patterns": len(train),
@@ -381,7 +457,43 @@ def fit(
         "seed": seed,
         "versions": {"xrdclass": __version__, "keras": keras.__version__},
     }
-    return Classifier(network, train.names, train.grid, wavelength, settings, record.history)
+    classifier = Classifier(network, train.names, train.grid, wavelength, settings)
+    callbacks, done = [], 0
+    if keep is not None:
+        digest = hashlib.blake2b(train.labels.tobytes(), digest_size=16)
+        digest.update(np.ascontiguousarray(scaled))
+        keeper = Keeper(keep, network, {**settings, "data": digest.hexdigest()})
+        classifier.history = keeper.record.get("history", {})
+        done = len(classifier.history.get("loss", ()))
+        if done:
+            keras.utils.set_random_seed((seed + done) % 2**32)
+        callbacks.append(_keep_each_epoch(keras, keeper, classifier))
+    with _progress_bar(keras, epochs, done, progress) as bar:
+        record = network.fit(
+            scaled,
+            train.labels,
+            validation_data=validated,
+            epochs=epochs,
+            initial_epoch=done,
+            batch_size=batch_size,
+            callbacks=[*callbacks, bar],
+            verbose=0,
+        )
+    if keep is None:
+        classifier.history = record.history
+    return classifier
+
+
+def _keep_each_epoch(keras, keeper: Keeper, classifier: Classifier):
+    def keep(epoch, logs):
+        measure = "val_loss" if "val_loss" in logs else "loss"
+        for name, value in logs.items():
+            classifier.history.setdefault(name, []).append(float(value))
+        if logs[measure] <= min(classifier.history[measure]):
+            classifier.save(keeper.folder / keeper.BEST, overwrite=True)
+        keeper.save({"history": classifier.history})
+
+    return keras.callbacks.LambdaCallback(on_epoch_end=keep)
 
 
 def _make_variables(network, x, y) -> None:
@@ -397,13 +509,14 @@ def _make_variables(network, x, y) -> None:
     network.reset_metrics()
 
 
-def _progress_bar(keras, epochs: int):
+@contextlib.contextmanager
+def _progress_bar(keras, epochs: int, done: int, shown: bool):
     from tqdm.auto import tqdm
-
-    bar = tqdm(total=epochs, desc="training", unit="epoch")
 
     def step(epoch, logs):
         bar.update()
         bar.set_postfix({k: f"{v:.3f}" for k, v in logs.items() if k.endswith("accuracy")})
 
-    return keras.callbacks.LambdaCallback(on_epoch_end=step, on_train_end=lambda logs: bar.close())
+    bar = tqdm(total=epochs, initial=done, desc="training", unit="epoch", disable=not shown)
+    with contextlib.closing(bar):
+        yield keras.callbacks.LambdaCallback(on_epoch_end=step)
