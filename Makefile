@@ -26,7 +26,7 @@ endif
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
 .PHONY: help tutorial lab test test-oldest test-newest reproduce notebooks figures \
-    student site test-browser bench fuzz model clean
+    student site test-browser test-small test-long bench fuzz supply model clean
 
 help: ## list the targets
 	@echo "make TARGET, where TARGET is one of"
@@ -70,12 +70,25 @@ test-browser: .venv/.extra-browser ## open lessons in JupyterLab with Chromium, 
 bench: $(STAMP) ## measure speed, memory and accuracy beside the original recipe
 	@$(PY) benchmarks/run.py $(ARGS)
 
+test-small: $(STAMP) ## run every lesson and identify with 2 GB of memory and one core
+	@$(PY) tests/small_machine.py $(ARGS)
+
+test-long: $(STAMP) ## identify 10,000 scans, some of them broken; kill 200 processes that write
+	@$(PY) tests/long_run.py $(ARGS)
+	@$(PY) tests/test_files.py 200
+
 fuzz: $(STAMP) ## 20,000 damaged files of every scan format, and attacks on the readers (ARGS="--inputs 500")
 	@$(PY) tests/fuzz_readers.py $(ARGS)
 
 model: $(STAMP) ## train the shipped network again from nothing (under half an hour on two cores)
 	@$(PY) -m xrdclass train-identifier --samples 330000 --rounds 11 --crystals 3000 --judged 12000 \
 	    --out xrdclass/networks/tio2.keras --force $(ARGS)
+
+supply: .venv/.extra-supply ## check what is installed, and list its licences in build/licences.md
+	@$(PY) -m pip check && mkdir -p build && \
+	$(dir $(PY))pip-licenses --from=mixed --format=markdown --with-urls --output-file=build/licences.md && \
+	echo "Licences of $$(($$(wc -l < build/licences.md) - 2)) packages in build/licences.md; without a stated one:" && \
+	grep -i unknown build/licences.md || echo "none"
 
 # Tools that only some targets need: .venv/.extra-NAME installs the extra NAME of pyproject.toml.
 .venv/.extra-%: $(STAMP)

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import warnings
 
+import long_run
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
@@ -303,6 +304,15 @@ def test_an_identifier_is_trained_from_a_folder_and_used(cli, scans, tmp_path):
     status, out, err = cli("train-identifier", tmp_path / "cifs", "--out", model, *quick)
     assert_one_complaint(status, out, err)
     assert "exists already" in err and model.read_bytes() == before
+
+
+def test_many_scans_some_of_them_broken(tmp_path):
+    """tests/long_run.py does this with 10,000, and looks at the memory."""
+    counts = long_run.run(100, tmp_path)
+    assert counts["answered"] + counts["reported as broken"] == 100 and counts["exit status"] == 1
+    assert counts["broken"] == counts["reported as broken"] == len(long_run.BROKEN)
+    assert counts["named rightly"] == counts["answered"]
+    assert counts["last line"] == "xrdclass: 6 of 100 scans failed, as said above."
 
 
 def test_help_names_every_command(cli):

@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import nbformat
@@ -129,6 +130,20 @@ def test_tested_versions_satisfy_the_declared_ones():
         pin = pins.get(canonicalize_name(requirement.name))
         assert pin, f"constraints.txt has no version of {requirement.name}"
         assert requirement.specifier.contains(pin), f"{requirement} excludes the tested {pin}"
+
+
+def test_installed_packages_fit_together():
+    command = [sys.executable, "-m", "pip", "check", "--disable-pip-version-check"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    if "No module named pip" in done.stderr:
+        pytest.skip("There is no pip in this environment to check it.")
+    assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.parametrize("module", ["xrdclass", "xrdclass.noise", "xrdclass.__main__"])
+def test_a_warning_from_our_code_is_an_error_here(module):
+    with pytest.raises(RuntimeWarning):
+        warnings.warn_explicit("division by zero", RuntimeWarning, "x.py", 1, module=module)
 
 
 def test_environment_yml_agrees_with_pyproject_and_constraints():
