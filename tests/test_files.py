@@ -255,6 +255,16 @@ def test_of_rival_writers_one_wins_and_the_others_are_told(tmp_path):
         path.unlink()
 
 
+def test_what_a_killed_writer_left_goes_after_an_hour(tmp_path):
+    old, new, mine = (tmp_path / n for n in (".a-unfinished-1.b", ".a-unfinished-2.b", ".a-1.b"))
+    for path in (old, new, mine):
+        path.write_text("half")
+    for path in (old, mine):
+        os.utime(path, (0, 0))
+    write_safely(tmp_path / "a.b", lambda file: file.write(b"x"))
+    assert sorted(os.listdir(tmp_path)) == [mine.name, new.name, "a.b"]
+
+
 def kill_writers(times, folder, seed=0):
     """Kill processes that overwrite one pattern file again and again; count what was left."""
     path, rng = folder / "data.npz", random.Random(seed)

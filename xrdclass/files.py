@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import glob
 import os
 import tempfile
 import threading
@@ -37,9 +39,12 @@ def write_safely(path, write, overwrite: bool = False) -> Path:
     temporary = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(
-            prefix=f".{path.stem}-", suffix=path.suffix, dir=path.parent
-        )
+        prefix = f".{path.stem}-unfinished-"
+        for left in path.parent.glob(f"{glob.escape(prefix)}*"):
+            with contextlib.suppress(OSError):
+                if time.time() - left.stat().st_mtime > 3600:  # by a process that was killed
+                    left.unlink()
+        handle, temporary = tempfile.mkstemp(prefix=prefix, suffix=path.suffix, dir=path.parent)
         with os.fdopen(handle, "wb") as file:
             write(file)
         os.chmod(temporary, 0o666 & ~_umask())
