@@ -171,7 +171,7 @@ class PatternSet:
             raise
         except Exception as error:
             raise DataError(
-                f"{path} is not a pattern set (.npz from 'xrdclass simulate'): {error}"
+                f"{path} is not a pattern set (.npz from 'xrdclass simulate'): {str(error).rstrip('.')}."
             ) from None
 
 
