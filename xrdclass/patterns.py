@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
@@ -144,7 +145,13 @@ class PatternSet:
             names=np.array(self.names, dtype=str),
             grid=np.array(json.dumps(self.grid.to_dict())),
         )
-        return write_safely(path, lambda file: np.savez_compressed(file, **arrays), overwrite)
+
+        def write(file):
+            buffer = io.BytesIO()  # older NumPy complains later if the disk fills while it writes
+            np.savez_compressed(buffer, **arrays)
+            file.write(buffer.getbuffer())
+
+        return write_safely(path, write, overwrite)
 
     @classmethod
     def load(cls, path) -> PatternSet:
@@ -170,8 +177,9 @@ class PatternSet:
         except DataError:
             raise
         except Exception as error:
+            reason = str(error).rstrip(".")
             raise DataError(
-                f"{path} is not a pattern set (.npz from 'xrdclass simulate'): {str(error).rstrip('.')}."
+                f"{path} is not a pattern set (.npz from 'xrdclass simulate'): {reason}."
             ) from None
 
 

@@ -313,6 +313,8 @@ def read_cif(path) -> tuple[Structure, str]:
             volume = float(structure.volume)
             if not np.isfinite(structure.frac_coords).all() or not np.isfinite(volume):
                 raise ValueError("its cell or its coordinates are not finite")
+            if volume < 1:  # Å3; an atom needs more
+                raise ValueError(f"its cell has a volume of {volume:.3g} Å3")
             if not any(sum(site.species.values()) > 0 for site in structure):
                 raise ValueError("it holds no atoms")
     except PhaseError:

@@ -378,8 +378,10 @@ class Keeper:
         """Keep all weights, the optimizer's state and ``record``, as JSON takes it."""
         texts = {"about": json.dumps(self.about), "record": json.dumps(record)}
         values = {f"v{i}": np.asarray(v) for i, v in enumerate(self._variables())}
+        buffer = io.BytesIO()
+        np.savez(buffer, **texts, **values)
         path = self.folder / self.STATE
-        write_safely(path, lambda file: np.savez(file, **texts, **values), overwrite=True)
+        write_safely(path, lambda file: file.write(buffer.getbuffer()), overwrite=True)
         self.record = record
 
     @classmethod
