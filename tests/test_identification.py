@@ -157,7 +157,7 @@ def test_nothing_lies_outside_the_coverage():
         seen = TWO_THETA[row]
         assert abs(seen[0] - low) < 0.05 and abs(seen[-1] - high) < 0.05
     # What stands outside the coverage changes nothing inside.
-    other = np.where(covered, counts, 77_777)
+    other = np.where(covered, counts, np.float32(77_777))
     assert np.allclose(above_background(other, covered)[0], signal, atol=1e-6)
 
 
