@@ -375,9 +375,13 @@ def plot_verdict(scan, verdict):
     """A scan with the answer above it."""
     figure, axes = _figure(figsize=(9, 3.2))
     axes.plot(scan.two_theta, scan.intensity, lw=0.8)
-    answer = " + ".join(f"{p} ({verdict.probability[p]:.2f})" for p in verdict.phases) or "none"
-    axes.set(xlabel=TWO_THETA, ylabel="intensity", title=f"{verdict.name}: {answer}")
+    axes.set(xlabel=TWO_THETA, ylabel="intensity", title=_title(verdict))
     return figure
+
+
+def _title(verdict) -> str:
+    # Two dollar signs in a file's name would make a formula of what stands between them.
+    return f"{verdict.name}: {verdict.answer}".replace("$", r"\$")
 
 
 def plot_bragg(d_spacing: float, wavelength: float, angles):
@@ -567,12 +571,7 @@ def plot_finding(two_theta, finding):
     top.plot(two_theta, finding.signal, color="0.45", lw=0.8, label="scan")
     for i, (name, pattern) in enumerate(finding.fitted.items()):
         top.plot(two_theta, pattern, color=COLOURS[i % 7], ls=DASHES[i % 7], label=name)
-    verdict = finding.verdict
-    found = [f"{name} ({verdict.probability[name]:.2f})" for name in verdict.phases]
-    answer = " + ".join(found) or "none of the phases"
-    if verdict.foreign:
-        answer += ", and something else" if found else "; something else"
-    top.set(ylabel=INTENSITY, title=f"{verdict.name}: {answer}")
+    top.set(ylabel=INTENSITY, title=_title(finding.verdict))
     top.legend(loc="upper right")
     bottom.axhline(0, color="0.8", lw=0.8)
     bottom.plot(two_theta, finding.remaining, color="0.2", lw=0.7)
