@@ -22,7 +22,7 @@ def unusable(shape=(), **answers) -> str:
     >>> unusable(size=...)
     'Replace the dots first: size has no answer yet.'
     >>> unusable(size="18")
-    "size is a text, '18'. Write a number, without quotes."
+    "size is a text, '18'. Write one number, without quotes."
     >>> unusable(size=[18, 19])
     'size should be one number; it has 2.'
     >>> unusable(size=18.1)
@@ -32,7 +32,7 @@ def unusable(shape=(), **answers) -> str:
         if value is ...:
             return f"Replace the dots first: {name} has no answer yet."
         if isinstance(value, str):
-            return f"{name} is a text, {value!r}. Write a number, without quotes."
+            return f"{name} is a text, {value!r}. Write {_wanted(shape)}, without quotes."
         if isinstance(value, (dict, set)):
             return f"{name} should be {_wanted(shape)}; it is a {type(value).__name__}."
         try:
