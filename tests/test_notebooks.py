@@ -127,6 +127,7 @@ def test_quiz_explains_every_option_and_one_is_right(cells):
         assert 2 <= len(options) <= 4, f"Question {number} has {len(options)} options."
         letters = "".join(name[:3].replace(". ", "") for name, _ in options)
         assert letters == "ABCD"[: len(options)], f"Question {number}: options {letters}."
+        assert "$" not in question + str(options), f"Question {number}: plain signs, no formulas."
         right = [letter for letter, (_, why) in zip(letters, options, strict=True)
                  if why.startswith("Right. ")]  # fmt: skip
         assert len(right) == 1, f"Question {number}: the right options are {right}, not one."
