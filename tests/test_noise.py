@@ -157,3 +157,9 @@ def test_impossible_noise_is_refused(settings):
 def test_impossible_parts_are_refused(parts):
     with pytest.raises(DataError, match="parts of the strongest point"):
         Noise.from_relative(*parts)
+
+
+@pytest.mark.parametrize("settings", [{"counts": 300}, {"air": "0.1"}, {"hump": (0, 1, 2)}])
+def test_a_setting_of_the_wrong_kind_is_a_sentence(settings):
+    with pytest.raises(DataError, match=f"{next(iter(settings))} must be a range"):
+        Noise(**settings)

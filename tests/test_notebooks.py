@@ -96,6 +96,56 @@ def test_ends_with_recap_limits_and_next(cells):
     assert re.search(r"\]\([^)]+\)", last), "Next holds a link."
 
 
+def quiz_questions(cells):
+    """The questions below ``## Quiz``: ``(text, [(option, explanation), ...])`` of each."""
+    found = [(t, i) for i, c in enumerate(cells) for _, t in headings(c)]
+    titles = [t for t, _ in found]
+    assert "Quiz" in titles, "The lesson has no quiz: a heading '## Quiz' just before '## Recap'."
+    at = titles.index("Quiz")
+    assert titles[at + 1 :][:1] == ["Recap"], "'## Quiz' stands just before '## Recap'."
+    part = cells[found[at][1] : found[at + 1][1]]
+    assert all(c.cell_type == "markdown" for c in part), "A quiz is text: it runs nowhere."
+    text = "\n\n".join(c.source for c in part).split("## Quiz", 1)[1]
+    option = re.compile(
+        r"<details><summary>(.+?)</summary>\n\n(.+?)\n\n</details>(?=\n|$)", flags=re.S
+    )
+    parts = re.split(r"^\*\*Question (\d+)\.\*\*", text, flags=re.M)
+    numbers = [int(n) for n in parts[1::2]]
+    assert numbers == list(range(1, len(numbers) + 1)), f"The questions are numbered {numbers}."
+    assert len(option.findall(text)) == text.count("<details>"), (
+        "An option is <details><summary>A. …</summary>, a blank line (without it, nothing in the "
+        "explanation is read as Markdown), the explanation, a blank line, </details>."
+    )
+    return [(option.sub("", p).strip(), option.findall(p)) for p in parts[2::2]]
+
+
+def test_quiz_explains_every_option_and_one_is_right(cells):
+    questions = quiz_questions(cells)
+    assert 3 <= len(questions) <= 4, f"Three or four questions, not {len(questions)}."
+    for number, (question, options) in enumerate(questions, 1):
+        assert question.endswith(("?", ".")), f"Question {number} asks something."
+        assert 2 <= len(options) <= 4, f"Question {number} has {len(options)} options."
+        letters = "".join(name[:3].replace(". ", "") for name, _ in options)
+        assert letters == "ABCD"[: len(options)], f"Question {number}: options {letters}."
+        assert "$" not in question + str(options), f"Question {number}: plain signs, no formulas."
+        right = [letter for letter, (_, why) in zip(letters, options, strict=True)
+                 if why.startswith("Right. ")]  # fmt: skip
+        assert len(right) == 1, f"Question {number}: the right options are {right}, not one."
+        for letter, (_, why) in zip(letters, options, strict=True):
+            start = re.match(r"(Right|Not quite)\. ", why)
+            assert start, f"Question {number}, {letter}: begins neither 'Right.' nor 'Not quite.'"
+            assert len(why[start.end() :].split()) >= 5, f"Question {number}, {letter}: say why."
+
+
+def test_quiz_cannot_be_answered_by_letter_alone():
+    rights = [
+        "ABCD"[[why.startswith("Right. ") for _, why in options].index(True)]
+        for path in PATHS
+        for _, options in quiz_questions(nbformat.read(path, as_version=4).cells)
+    ]
+    assert all(rights.count(letter) >= len(rights) / 6 for letter in "ABC"), rights
+
+
 def test_is_executed_top_to_bottom_without_errors(cells):
     counts = [cell.execution_count for _, cell in code_cells(cells)]
     assert None not in counts, f"Code cell {counts.index(None) + 1} was not run: make notebooks"

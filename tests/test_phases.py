@@ -2,6 +2,7 @@
 
 import socket
 import threading
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import numpy as np
@@ -16,6 +17,7 @@ from xrdclass.phases import (
     SHIPPED,
     ZIRCONIA,
     ZIRCONIA_FOLDER,
+    CrystalData,
     cif_text,
     download_cod,
     load_phases,
@@ -293,3 +295,29 @@ def test_what_is_no_entry_number_is_not_asked_for(cod, tmp_path, entry):
     with pytest.raises(DownloadError, match="seven digits"):
         download_cod(entry, tmp_path)
     assert cod.asked == []
+
+
+FLUORITE = CrystalData(
+    "Fluorite", "Fm-3m", 225, (5.463,) * 3 + (90,) * 3,
+    {"Ca1": (0, 0, 0), "F1": (0.25, 0.25, 0.25)}, "a paper",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("entry", "message"),
+    [
+        (("Fm-3m", 5.463), "expected CrystalData"),
+        (replace(FLUORITE, space_group="Fm3m"), "'Fm3m' is no space group"),
+        (replace(FLUORITE, number=226), "has the number 225, not 226"),
+        (replace(FLUORITE, cell=(5.463,)), "six numbers"),
+        (replace(FLUORITE, cell=(5.463,) * 3 + (1.571,) * 3), "in degrees"),
+        (replace(FLUORITE, atoms="Ca F"), "a dictionary"),
+        (replace(FLUORITE, atoms={"Ca1": 0}), "Ca1 has three fractional coordinates"),
+        (replace(FLUORITE, atoms={"Ca1": "0 0 0"}), "Ca1 has three fractional coordinates"),
+    ],
+)
+def test_an_entry_of_the_wrong_kind_is_a_sentence(tmp_path, entry, message):
+    with pytest.raises(PhaseError, match=message):
+        write_cifs(tmp_path, {"fluorite": entry})
+    assert not list(tmp_path.iterdir())
+    assert write_cifs(tmp_path, {"fluorite": FLUORITE})

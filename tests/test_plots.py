@@ -101,7 +101,7 @@ def test_verdict_names_the_answer():
     found = plots.plot_verdict(scan, Verdict("mine", ("rutile",), False, {"rutile": 0.875}))
     assert found.axes[0].get_title() in ("mine: rutile (0.88)", "mine: rutile (0.87)")
     none = plots.plot_verdict(scan, Verdict("mine", (), True, {"rutile": 0.1}))
-    assert none.axes[0].get_title() == "mine: none"
+    assert none.axes[0].get_title() == "mine: none of the phases; something else"
 
 
 def test_stick_labels_are_the_strongest_lines():

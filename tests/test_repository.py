@@ -25,8 +25,8 @@ PACKAGE = ROOT / "xrdclass"
 
 # A module imports only from those before it: the way the data go, and so no cycle.
 ORDER = (
-    "errors files phases diffraction patterns simulation noise foreign mixtures scans rruff "
-    "models training evaluation second_opinion identification plots widgets __main__"
+    "errors exercises files phases diffraction patterns simulation noise foreign mixtures scans "
+    "rruff models training evaluation second_opinion identification plots widgets __main__"
 ).split()
 KNOWS_NOTHING_OF = {
     "diffraction": {"patterns"},

@@ -457,3 +457,19 @@ def test_a_range_between_peaks_stays_empty_and_finite():
     assert not found.any() or np.isfinite(found).all()
     first = lines(RUTILE).two_theta[0]
     assert not simulate([RUTILE], 1, FIXED, TwoThetaGrid(first + 3, first + 5, 0.1)).intensity.any()
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"domain_size": 12},
+        {"domain_size": "4-12"},
+        {"zero_shift": 0.1},
+        {"eta": (0, None)},
+        {"strain": "1%"},
+        {"texture": (0, 1)},
+    ],
+)
+def test_a_setting_of_the_wrong_kind_is_a_sentence(settings):
+    with pytest.raises(DataError, match=f"{next(iter(settings))} must be"):
+        Variation(**settings)

@@ -1,7 +1,11 @@
-"""Sliders: a picture and a live view in one output, quick, and a sentence without ipywidgets."""
+"""Widgets: a picture and a live view in one output, quick, and a sentence without ipywidgets.
+
+Uploads: every file is answered, also a broken one, and none is written anywhere.
+"""
 
 import ast
 import base64
+import datetime
 import re
 import sys
 import time
@@ -11,14 +15,18 @@ import matplotlib
 
 matplotlib.use("Agg")
 
+import fuzz_readers
 import ipywidgets
 import matplotlib.pyplot as plt
 import nbformat
 import numpy as np
 import pytest
 
-from xrdclass import widgets
-from xrdclass.widgets import Slider, explore
+from xrdclass import plots, widgets
+from xrdclass.errors import DataError
+from xrdclass.evaluation import Verdict
+from xrdclass.scans import Scan
+from xrdclass.widgets import Slider, explore, read_my_scan
 
 X = np.linspace(20, 60, 2000)
 
@@ -116,6 +124,140 @@ def test_without_ipywidgets_a_sentence_and_the_picture(shown, monkeypatch, capsy
     assert set(shown[0]) == {"text/plain", "image/png"}
 
 
+def answer(scan):
+    """A stand-in for a network: the phase depends on where the scan's strongest point lies."""
+    angle = scan.two_theta[scan.intensity.argmax()]
+    if angle > 50:
+        raise DataError(f"{scan.name}: no phase <can> be named.")
+    phase = "rutile" if angle < 40 else "anatase"
+    notes = ("Measured with Co radiation.",) if scan.wavelength == 1.7903 else ()
+    verdict = Verdict(scan.name, (phase,), angle > 45, {"anatase": 0.01, phase: 0.99}, notes)
+    return plots.plot_verdict(scan, verdict), verdict
+
+
+EXAMPLE = Scan(X, np.exp(-((X - 30) ** 2)), "an example", wavelength=1.5406)
+
+
+def scan_file(place=30, head="# wavelength 1.5406\n", points=400):
+    """The content of a scan file with one peak."""
+    x = np.linspace(20, 60, points)
+    lines = (f"{a:.3f} {1000 * np.exp(-((a - place) ** 2)) + 1:.1f}" for a in x)
+    return (head + "\n".join(lines)).encode()
+
+
+@pytest.fixture
+def upload(shown, monkeypatch):
+    """A function that uploads files, name -> content, and returns the HTML of the answers."""
+    boxes, build = [], widgets._build_upload
+    monkeypatch.setattr(widgets, "_build_upload", lambda *a: boxes.extend(build(*a)) or boxes)
+
+    def load(**files):
+        button, results = boxes
+        button.value = [
+            {"name": name, "type": "", "size": len(content), "content": memoryview(content),
+             "last_modified": datetime.datetime(2024, 5, 6)}
+            for name, content in files.items()
+        ]  # fmt: skip
+        return results.value
+
+    read_my_scan(answer, EXAMPLE)
+    return load
+
+
+def test_upload_without_widgets_shows_the_answer_for_the_example(shown, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "ipywidgets", None)
+    read_my_scan(answer, EXAMPLE)
+    assert "pip install ipywidgets" in capsys.readouterr().out
+    text, picture = shown
+    assert set(text) == {"text/plain"} and set(picture) == {"text/plain", "image/png"}
+    first, second, last = text["text/plain"].splitlines()
+    assert first == "an example: rutile (0.99)."
+    assert second == "Probabilities: anatase 0.01, rutile 0.99."
+    assert "running notebook" in last
+    assert not plt.get_fignums(), "A figure left open would show a second time."
+
+
+def test_upload_starts_with_the_example(shown, upload):
+    text, picture = shown
+    assert set(text) == {"text/plain", widgets.VIEW}
+    assert set(picture) == {"text/plain", "image/png", widgets.VIEW}
+    html = upload()  # no file: the choice was called off
+    assert picture["image/png"] in html and "an example: rutile (0.99)." in html
+    assert widgets.NO_WAVELENGTH not in html
+
+
+def test_an_uploaded_scan_is_answered_with_picture_alt_text_and_sentences(upload):
+    html = upload(**{"mine.xy": scan_file(47)})
+    said = "mine.xy: anatase (0.99), and something else."
+    assert f'alt="{said}"' in html and "an example" not in html
+    assert f'<div role="status">{said}<br>Probabilities: anatase 0.99.</div>' in html
+
+
+def test_several_files_are_answered_in_order_and_a_broken_one_stops_none(upload, capfd):
+    files = {"a.xy": scan_file(30), "b.txt": b"no <scan>", "c.dat": scan_file(42)}
+    html = upload(**files)
+    assert html.count("<img") == 2 and html.count('role="status"') == 3
+    a, b, c = (html.index(text) for text in ("a.xy: rutile", "b.txt: expected", "c.dat: anatase"))
+    assert a < b < c and "no &lt;scan&gt;" in html
+    assert "d.xy" in upload(**{"d.xy": scan_file(42)}) and not plt.get_fignums()
+    assert capfd.readouterr() == ("", ""), "Nothing is written beside the answer."
+
+
+@pytest.mark.parametrize(
+    ("name", "shown_as"),
+    [
+        ("../../x.xy", "x.xy"),
+        ("..\\..\\x.xy", "x.xy"),
+        ("C:\\scans\\x.xy", "x.xy"),
+        ("Titanweiß Анатаз 二酸化.xy", "Titanweiß Анатаз 二酸化.xy"),
+        ("<b>&$x^$.xy", "&lt;b&gt;&amp;$x^$.xy"),
+        ("a\u202e\0\n.xy", "a.xy"),
+        ("..", ".."),
+        ("", "scan"),
+    ],
+)
+def test_odd_names_are_shown_and_harmless(upload, name, shown_as, tmp_path, monkeypatch, capfd):
+    monkeypatch.chdir(tmp_path)
+    assert f">{shown_as}: rutile (0.99)." in upload(**{name: scan_file()})
+    assert not list(tmp_path.iterdir()), "An upload is written nowhere."
+    assert capfd.readouterr() == ("", "")
+
+
+def test_what_cannot_be_answered_is_said_in_a_sentence(upload, monkeypatch):
+    assert "far: no phase &lt;can&gt; be named." in upload(**{"far.xy": scan_file(55)})
+    assert "an empty file" in upload(**{"empty.xy": b""})
+    assert "empty.zip: expected a powder scan" in upload(**{"empty.zip": b"PK\3\4" + bytes(90)})
+    monkeypatch.setattr("xrdclass.scans.MAX_BYTES", 100)
+    assert "large.xy has 0 MB; no scan is expected" in upload(**{"large.xy": scan_file()})
+    monkeypatch.setattr(widgets, "parse_scan", lambda *a: 1 / 0)
+    assert "mine.xy: ZeroDivisionError: division by zero" in upload(**{"mine.xy": scan_file()})
+
+
+def test_the_wavelength_is_the_stated_one_or_said_to_be_assumed(upload):
+    assert widgets.NO_WAVELENGTH in upload(**{"bare.xy": scan_file(head="")})
+    line = widgets.NO_WAVELENGTH.rpartition(": ")[2] + "\n"
+    html = upload(**{"co.xy": scan_file(head=line)})
+    assert "Measured with Co radiation." in html and widgets.NO_WAVELENGTH not in html
+
+
+@pytest.mark.parametrize("kind", sorted(fuzz_readers.samples()))
+def test_every_format_can_be_uploaded(upload, kind):
+    for content in fuzz_readers.samples()[kind]:
+        html = upload(**{f"scan.{kind}": content})
+        assert f">scan.{kind}: rutile (0.99)." in html and "<img" in html
+
+
+@pytest.mark.parametrize("lesson", ["06", "08"])
+def test_lessons_store_the_answer_for_readers_without_widgets(lesson):
+    (path,) = (Path(__file__).parent.parent / "notebooks").glob(f"{lesson}_*.ipynb")
+    cells = [c for c in nbformat.read(path, as_version=4).cells if "read_my_scan(" in c.source]
+    (cell,) = [c for c in cells if c.cell_type == "code"]
+    text, picture = (output.data for output in cell.outputs)
+    assert set(text) == {"text/plain"}, "make notebooks"
+    assert set(picture) == {"text/plain", "image/png"}
+    assert re.match(r".+: (rutile|brookite) \(\d\.\d\d\)\.\nProbabilities: ", text["text/plain"])
+
+
 @pytest.mark.parametrize("lesson", ["01", "02", "03", "07"])
 def test_lessons_store_a_picture_for_readers_without_widgets(lesson):
     (path,) = (Path(__file__).parent.parent / "notebooks").glob(f"{lesson}_*.ipynb")
@@ -146,22 +288,23 @@ def bound(tree):
     return names
 
 
-@pytest.mark.parametrize("lesson", ["01", "02", "03", "07"])
-def test_no_later_cell_changes_what_a_slider_uses(lesson):
+@pytest.mark.parametrize("lesson", ["01", "02", "03", "06", "07", "08"])
+def test_no_later_cell_changes_what_a_widget_uses(lesson):
     """A slider is moved after the whole lesson ran: it must still find what its cell had."""
     (path,) = (Path(__file__).parent.parent / "notebooks").glob(f"{lesson}_*.ipynb")
     cells = [c for c in nbformat.read(path, as_version=4).cells if c.cell_type == "code"]
     trees = [ast.parse(re.sub(r"^[%!].*", "pass", c.source, flags=re.M)) for c in cells]
-    at = next(i for i, c in enumerate(cells) if "widgets.explore(" in c.source)
+    shows = {"widgets.explore": 1, "widgets.read_my_scan": 0}  # where the function stands
+    at = next(i for i, c in enumerate(cells) if any(f"{name}(" in c.source for name in shows))
     functions = {
         node.name: node for tree in trees[: at + 1] for node in tree.body
         if isinstance(node, ast.FunctionDef)
     }  # fmt: skip
     (call,) = [
         n for n in ast.walk(trees[at])
-        if isinstance(n, ast.Call) and ast.unparse(n.func) == "widgets.explore"
+        if isinstance(n, ast.Call) and ast.unparse(n.func) in shows
     ]  # fmt: skip
-    used, todo = set(), [call.args[1].id]
+    used, todo = set(), [call.args[shows[ast.unparse(call.func)]].id]
     while todo:
         name = todo.pop()
         if name not in used:

@@ -38,6 +38,14 @@ class Verdict:
     probability: dict[str, float]
     warnings: tuple[str, ...] = ()
 
+    @property
+    def answer(self) -> str:
+        """The answer in words, such as "rutile (0.99), and something else"."""
+        found = " + ".join(f"{phase} ({self.probability[phase]:.2f})" for phase in self.phases)
+        if not self.foreign:
+            return found or "none of the phases"
+        return f"{found}, and something else" if found else "none of the phases; something else"
+
 
 def prepare_scan(scan: Scan, classifier: Classifier, wavelength=None):
     """A scan on a classifier's grid and wavelength, and warnings about what that cost.

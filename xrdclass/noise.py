@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .errors import DataError
+from .errors import DataError, need_range
 from .patterns import PatternSet
 
 #: Patterns that share one random stream. Part of what a seed means.
@@ -35,6 +35,7 @@ class Noise:
 
     def __post_init__(self):
         for name in ("air", "background", "hump", "counts"):
+            need_range(name, getattr(self, name))
             low, high = getattr(self, name)
             if not 0 <= low <= high < np.inf:
                 raise DataError(

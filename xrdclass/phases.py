@@ -179,10 +179,27 @@ ZIRCONIA = {
 
 
 def cif_text(name: str, data: CrystalData) -> str:
-    """A CIF file for one published structure, with its symmetry operations written out."""
+    """A CIF file for one published structure, with its symmetry operations written out.
+
+    Raises
+    ------
+    PhaseError
+        If an entry of the table is not of the kind that `CrystalData` names.
+    """
     from pymatgen.symmetry.groups import SpaceGroup
 
-    group = SpaceGroup(data.space_group)
+    _check_entry(name, data)
+    try:
+        group = SpaceGroup(data.space_group)
+    except ValueError:
+        raise PhaseError(
+            f"{name}: {data.space_group!r} is no space group as pymatgen spells it; expected a "
+            "full symbol such as 'Fm-3m' or 'P4_2/mnm'."
+        ) from None
+    if group.int_number != data.number:
+        raise PhaseError(
+            f"{name}: {data.space_group} has the number {group.int_number}, not {data.number}."
+        )
     operations = sorted((op.as_xyz_str() for op in group.symmetry_ops), key=lambda s: (len(s), s))
     keys = ("length_a", "length_b", "length_c", "angle_alpha", "angle_beta", "angle_gamma")
     lines = [
@@ -213,6 +230,31 @@ def cif_text(name: str, data: CrystalData) -> str:
     return "\n".join(lines) + "\n"
 
 
+def _check_entry(name, data) -> None:
+    """Raise a `PhaseError` for what would not make a crystal structure, or not the one meant."""
+
+    def numbers(values, n):
+        fine = isinstance(values, (tuple, list, np.ndarray)) and len(values) == n
+        return fine and all(isinstance(v, (int, float, np.number)) for v in values)
+
+    if not isinstance(data, CrystalData):
+        raise PhaseError(
+            f"{name}: expected CrystalData(title, space_group, number, cell, atoms, source); "
+            f"got {data!r}."
+        )
+    if not numbers(data.cell, 6):
+        raise PhaseError(f"{name}: the cell is six numbers, a to gamma; got {data.cell!r}.")
+    if min(data.cell[3:]) < 10:
+        raise PhaseError(f"{name}: the cell's angles are in degrees; got {data.cell[3:]}.")
+    if not isinstance(data.atoms, dict) or not data.atoms:
+        raise PhaseError(
+            f"{name}: the atoms are a dictionary, label -> x, y, z; got {data.atoms!r}."
+        )
+    for site, place in data.atoms.items():
+        if not numbers(place, 3):
+            raise PhaseError(f"{name}: {site} has three fractional coordinates; got {place!r}.")
+
+
 def write_cifs(
     folder=CIF_FOLDER, table: dict[str, CrystalData] = SHIPPED, overwrite: bool = False
 ) -> list[Path]:
@@ -227,6 +269,8 @@ def write_cifs(
     ------
     DataError
         If a file exists and ``overwrite`` is false, or the folder cannot be written to.
+    PhaseError
+        If an entry of the table is not of the kind that `CrystalData` names.
     """
     paths = []
     for name, data in table.items():

@@ -375,10 +375,14 @@ def plot_verdict(scan, verdict):
     """A scan with the answer above it."""
     figure, axes = _figure(figsize=(9, 3.2))
     axes.plot(scan.two_theta, scan.intensity, lw=0.8)
-    answer = " + ".join(f"{p} ({verdict.probability[p]:.2f})" for p in verdict.phases) or "none"
     axes.set(xlabel=TWO_THETA, ylabel="intensity")
-    axes.set_title(f"{verdict.name}: {answer}", parse_math=False)  # a file's name may hold $
+    axes.set_title(_title(verdict), parse_math=False)  # a file's name may hold $
     return figure
+
+
+def _title(verdict) -> str:
+    # Two dollar signs in a file's name would make a formula of what stands between them.
+    return f"{verdict.name}: {verdict.answer}".replace("$", r"\$")
 
 
 def plot_bragg(d_spacing: float, wavelength: float, angles):
@@ -568,13 +572,8 @@ def plot_finding(two_theta, finding):
     top.plot(two_theta, finding.signal, color="0.45", lw=0.8, label="scan")
     for i, (name, pattern) in enumerate(finding.fitted.items()):
         top.plot(two_theta, pattern, color=COLOURS[i % 7], ls=DASHES[i % 7], label=name)
-    verdict = finding.verdict
-    found = [f"{name} ({verdict.probability[name]:.2f})" for name in verdict.phases]
-    answer = " + ".join(found) or "none of the phases"
-    if verdict.foreign:
-        answer += ", and something else" if found else "; something else"
     top.set(ylabel=INTENSITY)
-    top.set_title(f"{verdict.name}: {answer}", parse_math=False)  # a file's name may hold $
+    top.set_title(_title(finding.verdict), parse_math=False)
     top.legend(loc="upper right")
     bottom.axhline(0, color="0.8", lw=0.8)
     bottom.plot(two_theta, finding.remaining, color="0.2", lw=0.7)

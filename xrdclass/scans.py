@@ -126,11 +126,7 @@ def read_scan(path, wavelength: float | None = None) -> Scan:
             raise ScanError(f"There is no file {path}; check the name and the folder.")
         if not path.is_file():
             raise ScanError(f"{path} is not an ordinary file; expected {EXPECTED}.")
-        if (size := path.stat().st_size) > MAX_BYTES:
-            raise ScanError(
-                f"{path} has {size / 1e6:.0f} MB; no scan is expected to be larger than "
-                f"{MAX_BYTES / 1e6:.0f} MB. Export the scan alone."
-            )
+        _check_size(path.stat().st_size, path)
         content = path.read_bytes()
     except (OSError, ValueError) as error:
         if isinstance(error, ScanError):
@@ -143,6 +139,7 @@ def read_scan(path, wavelength: float | None = None) -> Scan:
 def parse_scan(content: bytes, path, wavelength: float | None = None) -> Scan:
     """Like `read_scan`, for a file's content; ``path`` gives the name and is not opened."""
     path = Path(path)
+    _check_size(len(content), path)
     kind = _instrument_kind(content)
     if kind:
         return _instrument_scan(content, kind, path, wavelength)
@@ -324,6 +321,14 @@ def _check_xml(content: bytes, path: Path) -> None:
     points = tree.findtext(".//{*}MeasurementPoints")
     if points is not None and int(points) != number.get("Datum", 0):
         raise ValueError(f"{points} points announced, {number.get('Datum', 0)} found")
+
+
+def _check_size(size: int, path: Path) -> None:
+    if size > MAX_BYTES:
+        raise ScanError(
+            f"{path} has {size / 1e6:.0f} MB; no scan is expected to be larger than "
+            f"{MAX_BYTES / 1e6:.0f} MB. Export the scan alone."
+        )
 
 
 def _error(path, found, advice="Export the scan as two columns of text") -> ScanError:

@@ -11,7 +11,7 @@ from functools import partial
 import numpy as np
 
 from .diffraction import Radiation, Reflections, bragg, radiation, reflections
-from .errors import DataError
+from .errors import DataError, need_range
 from .patterns import DEFAULT_GRID, PatternSet, TwoThetaGrid
 from .phases import Phase
 
@@ -64,6 +64,11 @@ class Variation:
     texture_model: str = "march-dollase"
 
     def __post_init__(self):
+        for name in ("domain_size", "micro_strain", "eta", "zero_shift", "displacement"):
+            need_range(name, getattr(self, name))
+        for name in ("strain", "texture", "radius"):
+            if isinstance(getattr(self, name), (str, tuple, list, type(None))):
+                raise DataError(f"{name} must be one number; got {getattr(self, name)!r}.")
         checks = (
             (0 <= self.strain <= 0.2, "strain", "between 0 and 0.2"),
             (0 <= self.texture < 1, "texture", "at least 0 and below 1"),

@@ -1,7 +1,8 @@
-"""Sliders for the lessons: a figure that follows them, and a picture where widgets do not run.
+"""Widgets for the lessons, and pictures that stand there where widgets do not run.
 
-The one module that uses ipywidgets. JupyterLab shows the sliders; where there is no running kernel
-or no widget manager (a stored notebook, GitHub, a web page) the same output is a picture.
+A figure that follows sliders, and a button that reads the reader's own scans. The one module that
+uses ipywidgets. JupyterLab shows the widgets; where there is no running kernel or no widget manager
+(a stored notebook, GitHub, a web page) the same output is a picture, and text.
 """
 
 from __future__ import annotations
@@ -10,15 +11,24 @@ import base64
 import html
 import io
 import math
+import warnings
 from dataclasses import dataclass
+from pathlib import PureWindowsPath
 
 import matplotlib.pyplot as plt
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
+from .errors import UserError
+from .scans import parse_scan
+
 VIEW = "application/vnd.jupyter.widget-view+json"
 MISSING = (
-    "The sliders need the package ipywidgets (pip install ipywidgets, then restart the kernel). "
-    "Without it you see the figure as it starts."
+    "{} the package ipywidgets (pip install ipywidgets, then restart the kernel). "
+    "Without it you see {}."
+)
+NO_WAVELENGTH = (
+    "The file states no wavelength: Cu K-alpha is assumed. For another tube, begin the file with a "
+    "line that states its wavelength in Å, such as: # wavelength 1.7903"
 )
 
 
@@ -47,25 +57,52 @@ def explore(figure, update, **sliders: Slider) -> None:
         nothing is laid out anew) and returns a sentence to show below the figure, or None
     sliders : name of ``update``'s argument -> `Slider`
     """
-    from IPython.display import display
-
     sentence = update(**{name: slider.start for name, slider in sliders.items()})
     figure.draw_without_rendering()
     figure.set_layout_engine("none")  # laid out once: a move of a slider draws, and no more
     picture = _png(figure)
     plt.close(figure)
     labels = ", ".join(slider.label for slider in sliders.values())
-    output = {
-        "text/plain": f"Figure with sliders: {labels}. They move in a running notebook.",
-        "image/png": base64.b64encode(picture).decode(),
-    }
+    text = f"Figure with sliders: {labels}. They move in a running notebook."
+    output = {"text/plain": text, "image/png": _base64(picture)}
+    missing = MISSING.format("The sliders need", "the figure as it starts")
+    _display([output], lambda: [_build(figure, update, sliders, picture, sentence)], missing)
+
+
+def read_my_scan(answer, example) -> None:
+    """Show what is answered for a scan, and a button for scans from the reader's own computer.
+
+    What is uploaded is read as it comes, in any format of `scans.read_scan`, and never written to
+    a file. A file that cannot be read is answered with the sentence of its error.
+
+    Parameters
+    ----------
+    answer : called with a `scans.Scan`, returns a new figure and an `evaluation.Verdict`
+    example : the Scan that is answered first, and that stands there where widgets do not run
+    """
+    picture, sentences = _answered(answer, example)
+    text = [*sentences, "In a running notebook, a button in this place reads scans of your own."]
+    outputs = [
+        {"text/plain": "\n".join(text)},
+        {"text/plain": f"The picture for {sentences[0]}", "image/png": _base64(picture)},
+    ]
+    missing = MISSING.format("To upload a scan takes", "the answer for the example")
+    _display(outputs, lambda: _build_upload(answer, picture, sentences), missing)
+
+
+def _display(outputs, build, missing):
+    """Display each output with the widget that ``build`` makes for it, if there is ipywidgets."""
+    from IPython.display import display
+
     try:
-        box = _build(figure, update, sliders, picture, sentence)
+        boxes = build()
     except ImportError:
-        print(MISSING)
+        print(missing)
     else:
-        output[VIEW] = box._repr_mimebundle_()[VIEW]
-    display(output, raw=True)
+        for output, box in zip(outputs, boxes, strict=True):
+            output[VIEW] = box._repr_mimebundle_()[VIEW]
+    for output in outputs:
+        display(output, raw=True)
 
 
 def _build(figure, update, sliders, picture, sentence):
@@ -90,23 +127,92 @@ def _build(figure, update, sliders, picture, sentence):
 
     def show(picture, sentence):
         settings = ", ".join(f"{k.description} {k.value:g}" for k in knobs.values())
-        alt = html.escape(f"The figure for {settings}. {sentence or ''}".strip())
-        data = base64.b64encode(picture).decode()
-        style = "max-width: 100%; height: auto"
-        image.value = f'<img alt="{alt}" style="{style}" src="data:image/png;base64,{data}">'
-        status.value = f'<div role="status">{html.escape(sentence or "")}</div>'
+        image.value = _image(picture, f"The figure for {settings}. {sentence or ''}".strip())
+        status.value = _status(sentence or "")
 
     def follow(change):
         try:
             sentence = update(**{name: knob.value for name, knob in knobs.items()})
             show(_png(figure), sentence)
         except Exception as problem:  # an observer's error would vanish in a log nobody reads
-            status.value = f"<b>{html.escape(f'{type(problem).__name__}: {problem}')}</b>"
+            status.value = f"<b>{html.escape(_told(problem))}</b>"
 
     for knob in knobs.values():
         knob.observe(follow, names="value")
     show(picture, sentence)
     return ipywidgets.VBox([image, status, *knobs.values()])
+
+
+def _build_upload(answer, picture, sentences):
+    """The button, and the pictures and sentences of what was uploaded last."""
+    import ipywidgets
+
+    wide = ipywidgets.Layout(width="min(24em, 100%)")
+    button = ipywidgets.FileUpload(description="Choose scans to read", multiple=True, layout=wide)
+    results = ipywidgets.HTML(_result(picture, sentences))
+
+    def follow(change):
+        files = [(_name(file["name"]), bytes(file["content"])) for file in change["new"]]
+        if files:  # none: the choice was called off
+            results.value = _status(f"Reading {', '.join(name for name, _ in files)} …")
+            results.value = "".join(_result(*_read(answer, *file)) for file in files)
+
+    button.observe(follow, names="value")
+    return [button, results]
+
+
+def _read(answer, name, content):
+    """Picture and sentences for an uploaded file; no picture if it cannot be read."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # such as a letter that the figure's font lacks
+            return _answered(answer, parse_scan(content, name))
+    except Exception as problem:  # an observer's error would vanish in a log nobody reads
+        told = str(problem) if isinstance(problem, UserError) else _told(problem)
+        return None, [told if name in told else f"{name}: {told}"]
+
+
+def _answered(answer, scan):
+    """Picture and sentences for a scan."""
+    figure, verdict = answer(scan)
+    try:
+        picture = _png(figure)
+    finally:
+        plt.close(figure)
+    each = ", ".join(f"{name} {p:.2f}" for name, p in verdict.probability.items())
+    name = scan.path.name if scan.path else scan.name
+    sentences = [f"{name}: {verdict.answer}.", f"Probabilities: {each}."]
+    if scan.wavelength is None:
+        sentences.append(NO_WAVELENGTH)
+    return picture, [*sentences, *verdict.warnings]
+
+
+def _name(name: str) -> str:
+    """The last part of an uploaded file's name, without what cannot be shown."""
+    last = PureWindowsPath(name).name  # both kinds of slashes part it
+    return "".join(letter for letter in last if letter.isprintable()) or "scan"
+
+
+def _result(picture, sentences) -> str:
+    return (_image(picture, sentences[0]) if picture else "") + _status(*sentences)
+
+
+def _image(picture, alt) -> str:
+    style = "max-width: 100%; height: auto"
+    source = f"data:image/png;base64,{_base64(picture)}"
+    return f'<img alt="{html.escape(alt)}" style="{style}" src="{source}">'
+
+
+def _status(*sentences) -> str:
+    return f'<div role="status">{"<br>".join(map(html.escape, sentences))}</div>'
+
+
+def _told(problem) -> str:
+    return f"{type(problem).__name__}: {problem}"
+
+
+def _base64(data: bytes) -> str:
+    return base64.b64encode(data).decode()
 
 
 def _png(figure) -> bytes:
