@@ -25,7 +25,7 @@ endif
 
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
-.PHONY: help tutorial lab test notebooks figures student site test-browser bench fuzz model clean
+.PHONY: help tutorial lab test notebooks figures student site slides test-browser bench fuzz model clean
 
 help: ## list the targets
 	@echo "make TARGET, where TARGET is one of"
@@ -55,7 +55,10 @@ student: $(STAMP) ## write the lessons without solutions to build/student/ (ARGS
 site: .venv/.extra-site ## build a web site of all lessons from their stored outputs, in build/site/
 	@$(PY) docs/site/build.py $(ARGS)
 
-test-browser: .venv/.extra-browser ## open lessons in JupyterLab with Chromium, run them, move a slider
+slides: .venv/.extra-slides ## build slides for a first session of 90 minutes from the lessons' cells, in build/slides/
+	@$(PY) docs/slides/build.py $(ARGS)
+
+test-browser: .venv/.extra-browser ## open lessons in JupyterLab with Chromium, run them, move sliders, upload scans
 	@$(PY) -m pytest tests/browser.py -q $(ARGS)
 
 bench: $(STAMP) ## measure speed, memory and accuracy beside the original recipe
@@ -70,8 +73,8 @@ model: $(STAMP) ## train the shipped network again from nothing (under half an h
 
 # Tools that only some targets need: .venv/.extra-NAME installs the extra NAME of pyproject.toml.
 .venv/.extra-%: $(STAMP)
-	@if [ "$*" = site ] && ! $(PY) -c 'import sys; sys.exit(sys.version_info < (3, 11))'; then \
-	    echo "The site needs Python 3.11 or newer; .venv has $$($(PY) -V). Remove .venv and name another: make site PYTHON=python3.12" >&2; \
+	@if [ "$*" != browser ] && ! $(PY) -c 'import sys; sys.exit(sys.version_info < (3, 11))'; then \
+	    echo "make $* needs Python 3.11 or newer; .venv has $$($(PY) -V). Remove .venv and name another: make $* PYTHON=python3.12" >&2; \
 	    exit 1; fi; \
 	echo "Installing what the extra '$*' of pyproject.toml names" && \
 	$(PY) -m pip install -qq --constraint constraints.txt --editable ".[$*]" && touch $@
