@@ -26,7 +26,7 @@ endif
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
 .PHONY: help tutorial lab test test-oldest test-newest reproduce notebooks figures \
-    student site test-browser test-small test-long bench fuzz supply model clean
+    student site slides test-browser test-small test-long bench fuzz supply model clean
 
 help: ## list the targets
 	@echo "make TARGET, where TARGET is one of"
@@ -64,7 +64,10 @@ student: $(STAMP) ## write the lessons without solutions to build/student/ (ARGS
 site: .venv/.extra-site ## build a web site of all lessons from their stored outputs, in build/site/
 	@$(PY) docs/site/build.py $(ARGS)
 
-test-browser: .venv/.extra-browser ## open lessons in JupyterLab with Chromium, run them, move a slider
+slides: .venv/.extra-slides ## build slides for a first session of 90 minutes from the lessons' cells, in build/slides/
+	@$(PY) docs/slides/build.py $(ARGS)
+
+test-browser: .venv/.extra-browser ## open lessons in JupyterLab with Chromium, run them, move sliders, upload scans
 	@$(PY) -m pytest tests/browser.py -q $(ARGS)
 
 bench: $(STAMP) ## measure speed, memory and accuracy beside the original recipe
@@ -92,8 +95,8 @@ supply: .venv/.extra-supply ## check what is installed, and list its licences in
 
 # Tools that only some targets need: .venv/.extra-NAME installs the extra NAME of pyproject.toml.
 .venv/.extra-%: $(STAMP)
-	@if [ "$*" = site ] && ! $(PY) -c 'import sys; sys.exit(sys.version_info < (3, 11))'; then \
-	    echo "The site needs Python 3.11 or newer; .venv has $$($(PY) -V). Remove .venv and name another: make site PYTHON=python3.12" >&2; \
+	@if [ "$*" != browser ] && ! $(PY) -c 'import sys; sys.exit(sys.version_info < (3, 11))'; then \
+	    echo "make $* needs Python 3.11 or newer; .venv has $$($(PY) -V). Remove .venv and name another: make $* PYTHON=python3.12" >&2; \
 	    exit 1; fi; \
 	echo "Installing what the extra '$*' of pyproject.toml names" && \
 	$(PY) -m pip install -qq --constraint constraints.txt --editable ".[$*]" && touch $@

@@ -1,9 +1,11 @@
 """Lessons as a student meets them: in JupyterLab, in a browser (make test-browser).
 
 Starts JupyterLab on a copy of the notebooks, opens a lesson in Chromium, runs all its cells, and
-moves a slider. Screenshots go to build/browser/. Not part of make test, which needs no browser.
+moves a slider or uploads scans with the keyboard alone. Screenshots go to build/browser/. Not part
+of make test, which needs no browser.
 """
 
+import contextlib
 import json
 import os
 import secrets
@@ -15,7 +17,10 @@ import time
 import urllib.request
 from pathlib import Path
 
+import numpy as np
 import pytest
+
+from xrdclass import rruff
 
 ROOT = Path(__file__).resolve().parent.parent
 SHOTS = ROOT / "build" / "browser"
@@ -32,6 +37,7 @@ LESSONS = [
     ("03_noise", 2, "ArrowRight"),
     ("07_limitations", 2, "ArrowRight"),
 ]
+UPLOADS = ["06_rruff_evaluation", "08_unknowns"]
 
 
 @pytest.fixture(scope="session")
@@ -123,8 +129,9 @@ def errors(page):
     return [t for k in kinds for t in page.locator(f'[data-mime-type="{k}"]').all_inner_texts()]
 
 
-@pytest.mark.parametrize(("lesson", "count", "key"), LESSONS, ids=[row[0] for row in LESSONS])
-def test_lesson_runs_and_its_sliders_move_the_figure(browser, lab, lesson, count, key):
+@contextlib.contextmanager
+def opened(browser, lab, lesson):
+    """The page of a lesson after all its cells ran; complains of errors, then and at the end."""
     page = browser.new_page(viewport={"width": 1400, "height": 1000})
     console = []
     page.on("console", lambda m: console.append(m.text) if m.type == "error" else None)
@@ -133,6 +140,27 @@ def test_lesson_runs_and_its_sliders_move_the_figure(browser, lab, lesson, count
     try:
         run_all(page, lab, lesson)
         assert not errors(page)
+        yield page
+        assert not errors(page)
+        assert not [text for text in console if "widget" in text.lower()], console
+    finally:
+        page.screenshot(path=SHOTS / f"{lesson}-end.png")
+        page.close()
+
+
+def reach_by_tab(page, target):
+    """Press Tab, from the cell that the target is in, until the target has the focus."""
+    page.locator(".jp-CodeCell", has=target).evaluate("cell => cell.focus()")
+    for _ in range(5):
+        page.keyboard.press("Tab")
+        if target.evaluate("element => element === document.activeElement"):
+            return
+    pytest.fail("Tab does not lead there.")
+
+
+@pytest.mark.parametrize(("lesson", "count", "key"), LESSONS, ids=[row[0] for row in LESSONS])
+def test_lesson_runs_and_its_sliders_move_the_figure(browser, lab, lesson, count, key):
+    with opened(browser, lab, lesson) as page:
         image = page.locator(".jupyter-widgets.widget-html img")
         image.wait_for(timeout=30_000)
         image.scroll_into_view_if_needed()
@@ -141,11 +169,12 @@ def test_lesson_runs_and_its_sliders_move_the_figure(browser, lab, lesson, count
         page.screenshot(path=SHOTS / f"{lesson}-before.png")
 
         before, alt = image.get_attribute("src"), image.get_attribute("alt")
+        reach_by_tab(page, handles.first)
         seconds = []
         for _ in range(5):
             shown = image.get_attribute("src")
             start = time.perf_counter()
-            handles.first.press(key)
+            page.keyboard.press(key)
             changed = "(was) => document.querySelector('.widget-html img').src !== was"
             page.wait_for_function(changed, arg=shown, timeout=10_000, polling=5)
             seconds.append(time.perf_counter() - start)
@@ -154,8 +183,56 @@ def test_lesson_runs_and_its_sliders_move_the_figure(browser, lab, lesson, count
         assert page.locator(".widget-html [role=status]").inner_text().strip()
         assert min(seconds) < 1, "with the browser's and this test's own share"
         page.screenshot(path=SHOTS / f"{lesson}-after.png")
-        assert not errors(page)
-        assert not [text for text in console if "widget" in text.lower()], console
-    finally:
-        page.screenshot(path=SHOTS / f"{lesson}-end.png")
-        page.close()
+
+
+@pytest.fixture
+def scans(tmp_path):
+    """Simulated scans by phase, in text formats, and a file that is none."""
+    (tmp_path / "broken.xy").write_text("A letter, and no scan.")
+    found = {"broken": tmp_path / "broken.xy"}
+    for phase, name in (("anatase", "Prüfling 1.xy"), ("rutile", "x$2$.csv")):
+        scan = rruff.stand_in(next(e for e in rruff.CATALOGUE if e.phase == phase)).scan
+        columns = np.column_stack([scan.two_theta, scan.intensity])
+        np.savetxt(tmp_path / name, columns, delimiter=" " if name.endswith("xy") else ",")
+        found[phase] = tmp_path / name
+    return found
+
+
+@pytest.mark.parametrize("lesson", UPLOADS)
+def test_lesson_answers_uploaded_scans(browser, lab, lesson, scans):
+    with opened(browser, lab, lesson) as page:
+        button = page.get_by_role("button", name="Choose scans to read")
+        cell = page.locator(".jp-CodeCell", has=button)
+        images, said = cell.locator(".widget-html img"), cell.locator("[role=status]")
+        images.wait_for(timeout=30_000)  # the example; strict: there is one
+        cell.scroll_into_view_if_needed()
+        page.screenshot(path=SHOTS / f"{lesson}-before.png")
+
+        def upload(*names):
+            reach_by_tab(page, button)
+            with page.expect_file_chooser() as chooser:
+                page.keyboard.press("Enter")
+            start = time.perf_counter()
+            chooser.value.set_files([scans[name] for name in names])
+            for name in names:
+                said.filter(has_text=f"{scans[name].name}: ").wait_for(timeout=60_000)
+            images.last.scroll_into_view_if_needed()
+            print(f"{lesson}: {names} answered within {time.perf_counter() - start:.2f} s")
+
+        example = images.get_attribute("src")
+        upload("anatase")
+        assert images.get_attribute("src") != example
+        assert "Prüfling 1.xy: anatase (" in images.get_attribute("alt")
+        assert "Prüfling 1.xy: anatase (" in said.inner_text()
+        assert "states no wavelength" in said.inner_text()
+        page.screenshot(path=SHOTS / f"{lesson}-after.png")
+
+        upload("rutile", "broken")
+        assert images.count() == 1 and said.count() == 2
+        assert "x$2$.csv: rutile (" in said.first.inner_text()
+        assert "no line of numbers" in said.last.inner_text()
+        page.set_viewport_size({"width": 600, "height": 1000})
+        images.scroll_into_view_if_needed()
+        page.screenshot(path=SHOTS / f"{lesson}-narrow.png")
+        fits = "image => image.width <= image.closest('.jp-OutputArea').clientWidth"
+        assert images.evaluate(fits), "A picture shrinks with the window."

@@ -126,7 +126,7 @@ def imported_from_package(path):
 
 def test_tested_versions_satisfy_the_declared_ones():
     pins = constraints()
-    for requirement in requirements("lessons", "test", "scale", "site", "browser"):
+    for requirement in requirements("lessons", "test", "scale", "site", "slides", "browser"):
         pin = pins.get(canonicalize_name(requirement.name))
         assert pin, f"constraints.txt has no version of {requirement.name}"
         assert requirement.specifier.contains(pin), f"{requirement} excludes the tested {pin}"

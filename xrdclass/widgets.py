@@ -30,6 +30,8 @@ NO_WAVELENGTH = (
     "The file states no wavelength: Cu K-alpha is assumed. For another tube, begin the file with a "
     "line that states its wavelength in Å, such as: # wavelength 1.7903"
 )
+# A larger message cuts Jupyter's connection to the browser, and nobody hears of it.
+TOO_LARGE = "At most 10 MB at a time. If the button stops answering, run this cell again."
 
 
 @dataclass(frozen=True)
@@ -147,8 +149,10 @@ def _build_upload(answer, picture, sentences):
     """The button, and the pictures and sentences of what was uploaded last."""
     import ipywidgets
 
-    wide = ipywidgets.Layout(width="min(24em, 100%)")
-    button = ipywidgets.FileUpload(description="Choose scans to read", multiple=True, layout=wide)
+    wide = ipywidgets.Layout(width="min(24em, 100% - 4px)")  # the button has a margin
+    options = {"multiple": True, "layout": wide, "tooltip": "Choose files on this computer"}
+    button = ipywidgets.FileUpload(description="Choose scans to read", **options)
+    note = ipywidgets.HTML(TOO_LARGE)
     results = ipywidgets.HTML(_result(picture, sentences))
 
     def follow(change):
@@ -158,7 +162,7 @@ def _build_upload(answer, picture, sentences):
             results.value = "".join(_result(*_read(answer, *file)) for file in files)
 
     button.observe(follow, names="value")
-    return [button, results]
+    return [ipywidgets.VBox([button, note]), results]
 
 
 def _read(answer, name, content):
@@ -194,7 +198,8 @@ def _name(name: str) -> str:
 
 
 def _result(picture, sentences) -> str:
-    return (_image(picture, sentences[0]) if picture else "") + _status(*sentences)
+    image = _image(picture, sentences[0]) if picture else ""
+    return f'<div style="margin-bottom: 1.5em">{image}{_status(*sentences)}</div>'
 
 
 def _image(picture, alt) -> str:
@@ -204,7 +209,8 @@ def _image(picture, alt) -> str:
 
 
 def _status(*sentences) -> str:
-    return f'<div role="status">{"<br>".join(map(html.escape, sentences))}</div>'
+    text = "<br>".join(map(html.escape, sentences))
+    return f'<div role="status" style="line-height: 1.5">{text}</div>'
 
 
 def _told(problem) -> str:
