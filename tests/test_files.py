@@ -217,6 +217,24 @@ def test_a_fault_of_ours_is_a_sentence_and_costs_one_scan(given, tmp_path, monke
     assert err.count("\n") == 1 and "b.xy: A fault in xrdclass: RuntimeError: tea" in err
 
 
+@pytest.mark.parametrize("stop", [0, 40])
+def test_what_was_answered_before_a_stop_is_whole(given, monkeypatch, capsys, stop):
+    """Ctrl-C while scan number ``stop`` is read: the answers of finished portions are there."""
+    read, asked = scans.read_scan, []
+
+    def read_or_stop(path, *rest):
+        if len(asked) == stop:
+            raise KeyboardInterrupt
+        asked.append(path)
+        return read(path, *rest)
+
+    monkeypatch.setattr(scans, "read_scan", read_or_stop)
+    assert main(["identify", *[str(given / "rutile.xy")] * 50, "--format", "json"]) == 130
+    out, err = capsys.readouterr()
+    assert [a["phases"] for a in json.loads(out)] == [["rutile"]] * (stop // 32 * 32)
+    assert err.startswith("xrdclass: stopped")
+
+
 def test_devices_and_folders_are_not_replaced_and_links_stay(tmp_path):
     with pytest.raises(DataError, match="no ordinary file"):
         write_safely("/dev/null", lambda file: file.write(b"x"), overwrite=True)

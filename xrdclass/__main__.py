@@ -353,6 +353,8 @@ def _examined(options, examine, draw):
             return action(*arguments)
         except UserError as error:
             return error
+        except MemoryError:
+            return UserError("There is not enough memory to examine it.")
         except Exception as error:
             if sys.flags.dev_mode:
                 raise
@@ -451,14 +453,18 @@ def _plot(target: Path, draw, what, force: bool) -> None:
 # Answers are printed as they come: what is stopped half-way has said all that it found.
 def _print_json(answers, names, files) -> None:
     separator = "[\n"
-    for answer in answers:
-        text = json.dumps(answer, indent=1, ensure_ascii=False)
-        try:
-            text.encode(getattr(sys.stdout, "encoding", None) or "utf-8")
-        except UnicodeEncodeError:
-            text = json.dumps(answer, indent=1)
-        print(separator + textwrap.indent(text, " "), end="", flush=True)
-        separator = ",\n"
+    try:
+        for answer in answers:
+            text = json.dumps(answer, indent=1, ensure_ascii=False)
+            try:
+                text.encode(getattr(sys.stdout, "encoding", None) or "utf-8")
+            except UnicodeEncodeError:
+                text = json.dumps(answer, indent=1)
+            print(separator + textwrap.indent(text, " "), end="", flush=True)
+            separator = ",\n"
+    except KeyboardInterrupt:
+        print("[]" if separator == "[\n" else "\n]")
+        raise
     print("\n]")
 
 
