@@ -11,6 +11,7 @@ import base64
 import html
 import io
 import math
+import textwrap
 import warnings
 from dataclasses import dataclass
 from pathlib import PureWindowsPath
@@ -85,7 +86,7 @@ def read_my_scan(answer, example) -> None:
     picture, sentences = _answered(answer, example)
     text = [*sentences, "In a running notebook, a button in this place reads scans of your own."]
     outputs = [
-        {"text/plain": "\n".join(text)},
+        {"text/plain": "\n".join(textwrap.fill(line, 88) for line in text)},
         {"text/plain": f"The picture for {sentences[0]}", "image/png": _base64(picture)},
     ]
     missing = MISSING.format("To upload a scan takes", "the answer for the example")
