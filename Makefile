@@ -90,8 +90,7 @@ model: $(STAMP) ## train the shipped network again from nothing (under half an h
 supply: .venv/.extra-supply ## check what is installed, and list its licences in build/licences.md
 	@$(PY) -m pip check && mkdir -p build && \
 	$(dir $(PY))pip-licenses --from=mixed --format=markdown --with-urls --output-file=build/licences.md && \
-	echo "Licences of $$(($$(wc -l < build/licences.md) - 2)) packages in build/licences.md; without a stated one:" && \
-	grep -i unknown build/licences.md || echo "none"
+	$(dir $(PY))pip-licenses --from=mixed --summary --order=count
 
 # Tools that only some targets need: .venv/.extra-NAME installs the extra NAME of pyproject.toml.
 .venv/.extra-%: $(STAMP)
