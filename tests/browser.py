@@ -136,6 +136,8 @@ def opened(browser, lab, lesson):
     console = []
     page.on("console", lambda m: console.append(m.text) if m.type == "error" else None)
     page.on("pageerror", lambda problem: console.append(str(problem)))
+    # From the start: asked for with the key press, Chromium may learn too late to hand it over.
+    page.on("filechooser", lambda chooser: None)
     SHOTS.mkdir(parents=True, exist_ok=True)
     try:
         run_all(page, lab, lesson)
