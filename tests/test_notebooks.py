@@ -146,6 +146,16 @@ def test_quiz_cannot_be_answered_by_letter_alone():
     assert all(rights.count(letter) >= len(rights) / 6 for letter in "ABC"), rights
 
 
+def test_quiz_cannot_be_answered_by_length_alone():
+    lengths = [
+        [(len(option), why.startswith("Right. ")) for option, why in options]
+        for path in PATHS
+        for _, options in quiz_questions(nbformat.read(path, as_version=4).cells)
+    ]
+    longest = sum(max(options)[1] for options in lengths)
+    assert longest <= len(lengths) / 2, f"{longest} of {len(lengths)} right options are the longest."
+
+
 def test_is_executed_top_to_bottom_without_errors(cells):
     counts = [cell.execution_count for _, cell in code_cells(cells)]
     assert None not in counts, f"Code cell {counts.index(None) + 1} was not run: make notebooks"
