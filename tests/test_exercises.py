@@ -18,6 +18,7 @@ def test_a_number_can_be_checked(value):
         ("3.5", "without quotes"),
         (None, "it is None"),
         (True, "it is True"),
+        (np.ones(220) > 0, "it is an array of 220, of bool"),
         (1j, "one number"),
         ((1, 2), "it has 2"),
         ([], "it has 0"),

@@ -42,7 +42,8 @@ def unusable(shape=(), **answers) -> str:
         if array.size and array.dtype.kind == "O" and any(v is ... for v in array.ravel()):
             return f"Replace the dots first: {name} still holds some."
         if array.dtype.kind not in "iuf":
-            return f"{name} should be {_wanted(shape)}; it is {value!r}."
+            held = repr(value) if array.size < 10 else f"an array of {array.size}, of {array.dtype}"
+            return f"{name} should be {_wanted(shape)}; it is {held}."
         if array.shape != tuple(shape):
             held = array.size if array.ndim == 1 else f"the shape {array.shape}"
             return f"{name} should be {_wanted(shape)}; it has {held}."
