@@ -153,7 +153,9 @@ def test_quiz_cannot_be_answered_by_length_alone():
         for _, options in quiz_questions(nbformat.read(path, as_version=4).cells)
     ]
     longest = sum(max(options)[1] for options in lengths)
-    assert longest <= len(lengths) / 2, f"{longest} of {len(lengths)} right options are the longest."
+    assert longest <= len(lengths) / 2, (
+        f"{longest} of {len(lengths)} right options are the longest."
+    )
 
 
 def test_is_executed_top_to_bottom_without_errors(cells):
