@@ -18,21 +18,24 @@ from .errors import DataError, UserError
 
 def main(arguments=None) -> int:
     """Run one command; return its exit status. No traceback reaches a user."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed by whoever started us
+            setattr(sys, name, open(os.devnull, "w"))
     warnings.showwarning = lambda message, *_: _complain(message, 0)
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):  # what a terminal cannot show, it gets as an escape
             stream.reconfigure(errors="backslashreplace")
-    options = _parser().parse_args(arguments)
     try:
-        return options.run(options) or 0
+        options = _parser().parse_args(arguments)
+        status = options.run(options) or 0
+        sys.stdout.flush()
+        return status
     except UserError as error:
         return _complain(error, 2)
     except BrokenPipeError:
-        # Whoever read our output has stopped; keep Python from complaining at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except KeyboardInterrupt as stop:
-        return _complain(f"stopped; {stop or 'nothing half-written is left behind.'}", 130)
+        return _complain(f"stopped; {str(stop) or 'nothing half-written is left behind.'}", 130)
     except MemoryError:
         return _complain("there is not enough memory; ask for fewer patterns at a time.", 1)
     except OSError as error:
@@ -42,6 +45,12 @@ def main(arguments=None) -> int:
         if sys.flags.dev_mode:
             raise
         return _complain(f"{_unexpected(error)} {REPORT}", 1)
+    finally:
+        try:
+            sys.stdout.flush()
+        except OSError:
+            # Nobody can read our output; keep Python from complaining at exit.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 REPORT = "Please report what 'python -X dev -m xrdclass ...' prints."
