@@ -179,7 +179,10 @@ def _bar(items, total, description):
 
 def _refuse_existing(path, force: bool) -> None:
     """Say no before hours of work, not after."""
-    if Path(path).exists() and not force:
+    path = Path(path)
+    if path.exists() and not path.is_file():
+        raise DataError(f"{path} is no ordinary file; choose another name.")
+    if path.exists() and not force:
         raise DataError(f"{path} exists already; choose another name, or overwrite with --force.")
 
 
@@ -437,11 +440,11 @@ def _answer(verdict) -> dict:
 
 
 def _distinct(stems):
-    """Each name, with a number where an earlier one is the same."""
+    """Each name, with a number where an earlier one is the same, or is so to Windows and macOS."""
     used = set()
     for stem in stems:
         names = itertools.chain([stem], (f"{stem}-{i}" for i in itertools.count(2)))
-        used.add(name := next(name for name in names if name not in used))
+        used.add((name := next(name for name in names if name.casefold() not in used)).casefold())
         yield name
 
 
