@@ -282,14 +282,17 @@ def _train(options) -> None:
 
 def _stoppable(train, keep: Path, *arguments, **settings):
     """Train so that the same command goes on after Ctrl-C."""
-    if keep.exists():
-        print(f"Going on with what {keep} keeps of an earlier run.", file=sys.stderr)
+    from .training import Keeper
+
+    state, best = keep / Keeper.STATE, keep / Keeper.BEST
+    if state.exists():
+        print(f"{keep} keeps an earlier run; going on with it if it is the same.", file=sys.stderr)
     try:
         return train(*arguments, **settings, keep=keep)
     except KeyboardInterrupt as stop:
-        best = keep / "best.keras"
-        also = f"; its best network so far is {best}" if best.exists() else ""
-        stop.args = (f"{keep} keeps what was done{also}. Repeat the command to go on.",)
+        if state.exists():
+            also = f"; its best network so far is {best}" if best.exists() else ""
+            stop.args = (f"{keep} keeps what was done{also}. Repeat the command to go on.",)
         raise
 
 
