@@ -52,7 +52,7 @@ def write_scans(n, folder):
 
 
 def watch(process, memory):
-    """Resident memory in MB and lines printed so far, every half second."""
+    """Append the resident memory in MB, four times a second, until the process ends."""
     with_memory = psutil.Process(process.pid)
     while process.poll() is None:
         try:

@@ -83,8 +83,10 @@ def main():
     parser.add_argument("--only", nargs="+", default=[], metavar="06", help="just these lessons")
     options = parser.parse_args()
     # One core, chosen here, inherited by all.
+    core = "any: this system does not let a process choose"
     if hasattr(os, "sched_setaffinity"):
-        os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+        core = {min(os.sched_getaffinity(0))}
+        os.sched_setaffinity(0, core)
     before, failed = git_status(), 0
     how, prefix, group = choose_limit(options.limit)
     with tempfile.TemporaryDirectory() as name:
@@ -94,7 +96,7 @@ def main():
         environment = {**os.environ, "HOME": str(folders["home"]), "TMPDIR": str(folders["tmp"])}
         for key in [key for key in environment if key.startswith(("XDG_", "JUPYTER", "IPYTHON"))]:
             del environment[key]
-        print(f"{options.limit} MB by {how}; core {os.sched_getaffinity(0)}", flush=True)
+        print(f"{options.limit} MB by {how}; core {core}", flush=True)
 
         def run(title, *command, quiet=False):
             start, whole = time.perf_counter(), [*prefix, sys.executable, *command]

@@ -449,9 +449,16 @@ def test_a_short_run_learns(tiny, unseen):
 def test_a_stopped_run_goes_on_with_the_samples_that_come_next(tmp_path, monkeypatch):
     """A run stopped after a round draws the same samples as one that was not."""
 
-    def run(keep, said):
+    def run(keep, said, phases=TWO):
         return train_identifier(
-            TWO, 128, n_crystals=10, n_judged=64, rounds=3, passes=1, keep=keep, report=said.append
+            phases,
+            128,
+            n_crystals=10,
+            n_judged=64,
+            rounds=3,
+            passes=1,
+            keep=keep,
+            report=said.append,
         )
 
     drawn, draw = [], MixtureSource.draw
@@ -475,6 +482,12 @@ def test_a_stopped_run_goes_on_with_the_samples_that_come_next(tmp_path, monkeyp
 
         patch.setattr(Keeper, "save", stop)
         run(tmp_path / "kept", stopped)
+    kept = (tmp_path / "kept" / "state.npz").read_bytes()
+    strained = TWO[0].structure.copy()
+    strained.apply_strain(0.01)
+    with pytest.raises(DataError, match=r"other patterns or settings \(phases\)"):
+        run(tmp_path / "kept", [], [replace(TWO[0], structure=strained), TWO[1]])
+    assert (tmp_path / "kept" / "state.npz").read_bytes() == kept
     run(tmp_path / "kept", resumed)
     assert drawn == expected
     assert len([s for s in stopped if s.startswith("round")]) == 2

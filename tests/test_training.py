@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from xrdclass.__main__ import main
 from xrdclass.diffraction import convert_two_theta
 from xrdclass.errors import DataError, ModelError
 from xrdclass.evaluation import (
@@ -205,19 +206,61 @@ def test_going_on_loses_nothing_of_the_optimizer(train, tmp_path):
         assert all(np.array_equal(a, b) for a, b in zip(one, other, strict=True))
 
 
+def test_a_network_of_ones_own_goes_on_whatever_keras_calls_it(train, tmp_path):
+    layers = import_keras().layers
+    for _ in range(2):  # "sequential", then "sequential_1"
+        network = import_keras().Sequential(
+            [
+                layers.Input((train.grid.n_points, 1)),
+                layers.Flatten(),
+                layers.Dense(len(train.names), activation="softmax"),
+            ]
+        )
+        fitted = fit(train, network=network, epochs=1, keep=tmp_path, progress=False)
+        assert len(fitted.history["loss"]) == 1
+
+
+def test_ctrl_c_says_what_is_kept_and_only_that(train, tmp_path, monkeypatch, capsys):
+    train.save(tmp_path / "data.npz")
+    monkeypatch.chdir(tmp_path)
+    command = ["train", "data.npz", "--epochs", "3", "--out", "net.keras"]
+
+    def press(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("xrdclass.training.import_keras", press)
+        assert main(command) == 130
+    assert capsys.readouterr().err.endswith("nothing half-written is left behind.\n")
+    with monkeypatch.context() as patch:
+        StopAfter(patch, 1)
+        assert main(command) == 130
+    told = capsys.readouterr().err
+    assert f"its best network so far is {Path('net.training', 'best.keras')}. Repeat" in told
+    assert main(command) == 0
+    assert "going on with it if it is the same" in capsys.readouterr().err
+    assert sorted(os.listdir()) == ["data.npz", "net.keras"]
+
+
 def test_what_is_kept_belongs_to_one_run_and_is_never_lost(train, unseen, tmp_path):
     fit(train, epochs=1, progress=False, keep=tmp_path)
     before = (tmp_path / "state.npz").read_bytes()
-    for patterns, settings in ((unseen, {}), (train, {"seed": 1}), (train, {"epochs": 2})):
-        with pytest.raises(DataError, match="other patterns or settings"):
+    for patterns, settings, other in (
+        (unseen, {}, "patterns"),
+        (train, {"validation": unseen}, "patterns"),
+        (train, {"wavelength": 1.0}, "patterns"),
+        (train, {"seed": 1}, "seed"),
+        (train, {"epochs": 2}, "epochs"),
+        (train, {"network": "original"}, "shapes"),
+    ):
+        with pytest.raises(DataError, match=rf"other patterns or settings \({other}\)"):
             fit(patterns, **{"epochs": 1, "keep": tmp_path, "progress": False, **settings})
-    with pytest.raises(DataError, match="other patterns or settings"):
-        fit(train, network="original", epochs=1, keep=tmp_path, progress=False)
     assert (tmp_path / "state.npz").read_bytes() == before
     (tmp_path / "state.npz").write_bytes(before[:1000])
     with pytest.raises(DataError, match="cannot be read .* remove it to train anew"):
         fit(train, epochs=1, keep=tmp_path, progress=False)
     (tmp_path / "mine.txt").write_text("mine")
+    (tmp_path / ".state-unfinished-1").write_text("half, by a process that was killed")
     Keeper.remove(tmp_path)
     assert os.listdir(tmp_path) == ["mine.txt"]
 

@@ -18,21 +18,24 @@ from .errors import DataError, UserError
 
 def main(arguments=None) -> int:
     """Run one command; return its exit status. No traceback reaches a user."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed by whoever started us
+            setattr(sys, name, open(os.devnull, "w"))
     warnings.showwarning = lambda message, *_: _complain(message, 0)
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):  # what a terminal cannot show, it gets as an escape
             stream.reconfigure(errors="backslashreplace")
-    options = _parser().parse_args(arguments)
     try:
-        return options.run(options) or 0
+        options = _parser().parse_args(arguments)
+        status = options.run(options) or 0
+        sys.stdout.flush()
+        return status
     except UserError as error:
         return _complain(error, 2)
     except BrokenPipeError:
-        # Whoever read our output has stopped; keep Python from complaining at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except KeyboardInterrupt as stop:
-        return _complain(f"stopped; {stop or 'nothing half-written is left behind.'}", 130)
+        return _complain(f"stopped; {str(stop) or 'nothing half-written is left behind.'}", 130)
     except MemoryError:
         return _complain("there is not enough memory; ask for fewer patterns at a time.", 1)
     except OSError as error:
@@ -42,6 +45,12 @@ def main(arguments=None) -> int:
         if sys.flags.dev_mode:
             raise
         return _complain(f"{_unexpected(error)} {REPORT}", 1)
+    finally:
+        try:
+            sys.stdout.flush()
+        except OSError:
+            # Nobody can read our output; keep Python from complaining at exit.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 REPORT = "Please report what 'python -X dev -m xrdclass ...' prints."
@@ -170,7 +179,10 @@ def _bar(items, total, description):
 
 def _refuse_existing(path, force: bool) -> None:
     """Say no before hours of work, not after."""
-    if Path(path).exists() and not force:
+    path = Path(path)
+    if path.exists() and not path.is_file():
+        raise DataError(f"{path} is no ordinary file; choose another name.")
+    if path.exists() and not force:
         raise DataError(f"{path} exists already; choose another name, or overwrite with --force.")
 
 
@@ -270,14 +282,17 @@ def _train(options) -> None:
 
 def _stoppable(train, keep: Path, *arguments, **settings):
     """Train so that the same command goes on after Ctrl-C."""
-    if keep.exists():
-        print(f"Going on with what {keep} keeps of an earlier run.", file=sys.stderr)
+    from .training import Keeper
+
+    state, best = keep / Keeper.STATE, keep / Keeper.BEST
+    if state.exists():
+        print(f"{keep} keeps an earlier run; going on with it if it is the same.", file=sys.stderr)
     try:
         return train(*arguments, **settings, keep=keep)
     except KeyboardInterrupt as stop:
-        best = keep / "best.keras"
-        also = f"; its best network so far is {best}" if best.exists() else ""
-        stop.args = (f"{keep} keeps what was done{also}. Repeat the command to go on.",)
+        if state.exists():
+            also = f"; its best network so far is {best}" if best.exists() else ""
+            stop.args = (f"{keep} keeps what was done{also}. Repeat the command to go on.",)
         raise
 
 
@@ -428,11 +443,11 @@ def _answer(verdict) -> dict:
 
 
 def _distinct(stems):
-    """Each name, with a number where an earlier one is the same."""
+    """Each name, with a number where an earlier one is the same, or is so to Windows and macOS."""
     used = set()
     for stem in stems:
         names = itertools.chain([stem], (f"{stem}-{i}" for i in itertools.count(2)))
-        used.add(name := next(name for name in names if name not in used))
+        used.add((name := next(name for name in names if name.casefold() not in used)).casefold())
         yield name
 
 

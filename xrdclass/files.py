@@ -29,22 +29,23 @@ def write_safely(path, write, overwrite: bool = False) -> Path:
         If the file exists and ``overwrite`` is false, if it is a folder or a device, or if the
         folder cannot be written to.
     """
-    path = Path(path)
-    if path.is_symlink():
-        path = Path(os.path.realpath(path))
-    if path.exists() and not path.is_file():
-        raise DataError(f"{path} is no ordinary file; choose another name.")
-    if path.exists() and not overwrite:
-        raise DataError(f"{path} exists already; choose another name or ask for overwriting it.")
-    temporary = None
+    path, temporary = Path(path), None
     try:
+        if path.is_symlink():
+            path = Path(os.path.realpath(path))
+        if path.exists() and not path.is_file():
+            raise DataError(f"{path} is no ordinary file; choose another name.")
+        if path.exists() and not overwrite:
+            raise DataError(
+                f"{path} exists already; choose another name or ask for overwriting it."
+            )
         path.parent.mkdir(parents=True, exist_ok=True)
-        prefix = f".{path.stem}-unfinished-"
+        prefix = f".{path.stem[:40]}-unfinished-"  # a name may be as long as names can be
         for left in path.parent.glob(f"{glob.escape(prefix)}*"):
             with contextlib.suppress(OSError):
                 if time.time() - left.stat().st_mtime > 3600:  # by a process that was killed
                     left.unlink()
-        handle, temporary = tempfile.mkstemp(prefix=prefix, suffix=path.suffix, dir=path.parent)
+        handle, temporary = tempfile.mkstemp(prefix=prefix, dir=path.parent)
         with os.fdopen(handle, "wb") as file:
             write(file)
         os.chmod(temporary, 0o666 & ~_umask())

@@ -609,6 +609,7 @@ def train_identifier(
     started = time.perf_counter()
     keras = import_keras()
     keras.utils.set_random_seed(seed)
+    versions = {"xrdclass": __version__, "keras": keras.__version__}
     names = tuple(p.name for p in phases)
     network = identifier_cnn(N_POINTS, len(names) + 1)
     source = MixtureSource(phases, invent_crystals(n_crystals, seed), (seed, 1))
@@ -619,8 +620,16 @@ def train_identifier(
     done, keeper, spent = 0, None, 0
     if keep is not None:
         network.optimizer.build(network.trainable_variables)
-        recipe = [*names, n_samples, n_crystals, rounds, passes, seed]
-        keeper = Keeper(keep, network, {"recipe": recipe, "version": __version__})
+        about = {
+            "phases": [[phase.name, str(phase.structure)] for phase in phases],
+            "samples": n_samples,
+            "crystals": n_crystals,
+            "rounds": rounds,
+            "passes": passes,
+            "seed": seed,
+            "versions": versions,
+        }
+        keeper = Keeper(keep, network, about)
         if keeper.record:
             done, spent = keeper.record["rounds"], keeper.record["seconds"]
             source.rng.bit_generator.state = keeper.record["rng"]
@@ -646,7 +655,7 @@ def train_identifier(
         "crystals": n_crystals,
         "seed": seed,
         "seconds": round(spent + time.perf_counter() - started),
-        "versions": {"xrdclass": __version__, "keras": keras.__version__},
+        "versions": versions,
         "measured": measured,
     }
     return identifier

@@ -366,9 +366,10 @@ class Keeper:
             ) from None
         variables = self._variables()
         if about != self.about or [v.shape for v in values] != [tuple(v.shape) for v in variables]:
+            other = [key for key in self.about if about.get(key) != self.about[key]]
             raise DataError(
-                f"{self.folder} keeps a training run with other patterns or settings. Remove it, "
-                "or repeat the call with those settings to finish it."
+                f"{self.folder} keeps a training run with other patterns or settings "
+                f"({', '.join(other)}). Remove it, or repeat the call with those to finish it."
             )
         for variable, value in zip(variables, values, strict=True):
             variable.assign(value)
@@ -390,6 +391,8 @@ class Keeper:
         with contextlib.suppress(OSError):
             for name in (cls.STATE, cls.BEST):
                 (Path(folder) / name).unlink(missing_ok=True)
+                for left in Path(folder).glob(f".{Path(name).stem}-unfinished-*"):
+                    left.unlink()  # by a process that was killed
             Path(folder).rmdir()
 
 
@@ -462,9 +465,13 @@ def fit(
     classifier = Classifier(network, train.names, train.grid, wavelength, settings)
     callbacks, done = [], 0
     if keep is not None:
-        digest = hashlib.blake2b(train.labels.tobytes(), digest_size=16)
-        digest.update(np.ascontiguousarray(scaled))
-        keeper = Keeper(keep, network, {**settings, "data": digest.hexdigest()})
+        digest = hashlib.blake2b(digest_size=16)
+        for array in (scaled, train.labels, *(validated or ())):
+            digest.update(np.ascontiguousarray(array))
+        patterns = [digest.hexdigest(), train.names, train.grid.to_dict(), float(wavelength)]
+        about = {**settings, "patterns": patterns}
+        del about["network"]  # Keras may name the same network otherwise in the next call
+        keeper = Keeper(keep, network, about)
         classifier.history = keeper.record.get("history", {})
         done = len(classifier.history.get("loss", ()))
         if done:
