@@ -9,19 +9,13 @@ from pathlib import Path
 
 import nbformat
 import pytest
+from load_script import load_script
 
 ROOT = Path(__file__).resolve().parent.parent
 LESSONS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 
 
-def load():
-    spec = importlib.util.spec_from_file_location("build", ROOT / "docs" / "site" / "build.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-build = load()
+build = load_script("docs/site/build.py")
 
 
 @pytest.fixture(scope="module")

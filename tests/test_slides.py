@@ -7,18 +7,12 @@ from pathlib import Path
 
 import nbformat
 import pytest
+from load_script import load_script
 
 ROOT = Path(__file__).resolve().parent.parent
 
 
-def load():
-    spec = importlib.util.spec_from_file_location("slides", ROOT / "docs" / "slides" / "build.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-slides = load()
+slides = load_script("docs/slides/build.py")
 
 
 @pytest.fixture(scope="module")

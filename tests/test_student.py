@@ -2,26 +2,19 @@
 
 import ast
 import builtins
-import importlib.util
 import re
 import symtable
 from pathlib import Path
 
 import nbformat
 import pytest
+from load_script import load_script
 
 ROOT = Path(__file__).resolve().parent.parent
 PATHS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 
 
-def load():
-    spec = importlib.util.spec_from_file_location("student", ROOT / "notebooks" / "student.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-student = load()
+student = load_script("notebooks/student.py")
 
 
 @pytest.fixture(scope="module")
