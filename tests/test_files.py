@@ -162,6 +162,11 @@ def test_what_cannot_be_printed_is_no_traceback(given, command, output, unbuffer
     )
     if output == "/dev/full" and command != "--help":
         assert done.stderr == "xrdclass: No space left on device.\n" and done.returncode == 1
+    elif output == "/dev/full":  # argparse keeps it to itself from Python 3.11 on
+        assert (done.returncode, done.stderr) in (
+            (0, ""),
+            (1, "xrdclass: No space left on device.\n"),
+        )
     else:
         assert done.stderr == "" and done.returncode in ((0, 1) if output == "pipe" else (0,))
 
