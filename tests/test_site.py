@@ -93,3 +93,12 @@ def test_every_lesson_is_a_page_with_pictures_formulas_and_search(site):
     assert "scherrer" in index and "notebooks/10_your_own_phases" in index
     first = (site / "index.html").read_text(encoding="utf-8")
     assert all(f'href="notebooks/{path.stem}.html"' in first for path in LESSONS)
+
+
+def test_a_folder_of_other_files_is_left_alone(tmp_path):
+    pytest.importorskip("sphinx", reason="the extra 'site' is not installed: make site installs it")
+    (tmp_path / "mine.txt").write_text("mine")
+    command = [sys.executable, ROOT / "docs" / "site" / "build.py", "--out", tmp_path]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 1 and "holds files that are no such site" in done.stderr
+    assert [p.name for p in tmp_path.iterdir()] == ["mine.txt"]

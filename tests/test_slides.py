@@ -70,3 +70,12 @@ def test_slides_hold_headings_pictures_with_alt_text_formulas_and_notes(folder):
         if any("image/png" in output.get("data", {}) for output in cell.outputs):
             assert cell.metadata.alt in alts
     assert "<math" in page and not re.search(r"\$[^$<]*\\\w+[^$<]*\$", page)
+
+
+def test_a_folder_of_other_files_is_left_alone(folder, tmp_path):
+    (tmp_path / "mine.txt").write_text("mine")
+    with pytest.raises(SystemExit, match="holds files that are no slides"):
+        slides.build(tmp_path)
+    assert [p.name for p in tmp_path.iterdir()] == ["mine.txt"]
+    slides.build(folder)  # slides are built over slides
+    assert (folder / "index.html").is_file()

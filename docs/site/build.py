@@ -114,7 +114,10 @@ def main():
     args = parser.parse_args()
     from sphinx.cmd.build import main as sphinx
 
-    shutil.rmtree(args.out, ignore_errors=True)
+    if args.out.exists() and any(args.out.iterdir()):
+        if not (args.out / "objects.inv").is_file():
+            sys.exit(f"{args.out} holds files that are no such site; name an empty folder.")
+        shutil.rmtree(args.out)
     status = sphinx(["-q", "-W", "--keep-going", "-b", "html", str(gather()), str(args.out)])
     if not status:
         out = args.out.resolve()

@@ -118,7 +118,10 @@ def build(out):
     settings.TagRemovePreprocessor.remove_input_tags = {"hide-input"}
     exporter = SlidesExporter(raw_template=TEMPLATE, config=settings)
     page = exporter.from_notebook_node(gather(), {"metadata": {"name": "xrdclass"}})[0]
-    shutil.rmtree(out, ignore_errors=True)
+    if out.exists() and any(out.iterdir()):
+        if not (out / "slides.css").is_file():
+            raise SystemExit(f"{out} holds files that are no slides; name an empty folder.")
+        shutil.rmtree(out)
     for name in NEEDED:
         (out / "reveal" / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(reveal / name, out / "reveal" / name)
