@@ -115,7 +115,7 @@ def main():
     from sphinx.cmd.build import main as sphinx
 
     if args.out.exists() and any(args.out.iterdir()):
-        if not (args.out / "objects.inv").is_file():
+        if args.out != SITE and not (args.out / "objects.inv").is_file():
             sys.exit(f"{args.out} holds files that are no such site; name an empty folder.")
         shutil.rmtree(args.out)
     status = sphinx(["-q", "-W", "--keep-going", "-b", "html", str(gather()), str(args.out)])

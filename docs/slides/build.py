@@ -119,7 +119,7 @@ def build(out):
     exporter = SlidesExporter(raw_template=TEMPLATE, config=settings)
     page = exporter.from_notebook_node(gather(), {"metadata": {"name": "xrdclass"}})[0]
     if out.exists() and any(out.iterdir()):
-        if not (out / "slides.css").is_file():
+        if out != SLIDES and not (out / "slides.css").is_file():
             raise SystemExit(f"{out} holds files that are no slides; name an empty folder.")
         shutil.rmtree(out)
     for name in NEEDED:
