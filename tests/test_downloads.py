@@ -21,8 +21,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from xrdclass import files, phases
+from xrdclass import phases
 from xrdclass.errors import DownloadError
+from xrdclass.files import downloads
 from xrdclass.rruff import CATALOGUE, download
 
 ENTRIES = CATALOGUE[:3]
@@ -122,7 +123,7 @@ def bound_server():
 def server(monkeypatch):
     for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr(files, "PAUSES", (0.05, 0.1))
+    monkeypatch.setattr(downloads, "PAUSES", (0.05, 0.1))
     running = bound_server()
     threading.Thread(target=running.serve_forever, args=(0.01,), daemon=True).start()
     yield running
@@ -178,7 +179,7 @@ def test_a_bar_shows_the_progress(server, tmp_path, capsys):
 
 def test_a_structure_from_a_slow_server(server, tmp_path, monkeypatch):
     cache = tmp_path / "cod"
-    monkeypatch.setattr(phases, "fetch", lambda url, path: files.fetch(url, path, timeout=0.2))
+    monkeypatch.setattr(phases, "fetch", lambda url, path: downloads.fetch(url, path, timeout=0.2))
     for how, fault in (("loop", "TooManyRedirects"), ("drip", "too slowly"), ("failing", "500")):
         monkeypatch.setattr(phases, "COD_URL", f"{server.url}/{how}/{{entry}}.cif")
         with pytest.raises(DownloadError, match=f"{fault}.*Without a network"):
@@ -187,11 +188,11 @@ def test_a_structure_from_a_slow_server(server, tmp_path, monkeypatch):
 
 
 def test_every_call_has_a_timeout():
-    """No other way to the network in the package than `files.fetch`."""
+    """No other way to the network in the package than `downloads.fetch`."""
     ways = re.compile(r"\b(urlopen|urlretrieve|HTTPDownloader|requests\.\w+\(|retrieve\()")
-    for path in Path(files.__file__).parent.glob("*.py"):
+    for path in Path(phases.__file__).parent.rglob("*.py"):
         found = ways.findall(path.read_text(encoding="utf-8"))
-        assert not found or path.name == "files.py", f"{path.name}: {found}"
+        assert not found or path.name == "downloads.py", f"{path.name}: {found}"
 
 
 def test_leftovers_of_killed_runs_go_after_an_hour(server, tmp_path):

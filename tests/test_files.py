@@ -27,7 +27,7 @@ from xrdclass import scans
 from xrdclass.__main__ import _distinct, main
 from xrdclass.errors import DataError
 from xrdclass.evaluation import ideal_patterns
-from xrdclass.files import write_safely
+from xrdclass.files.writing import write_safely
 from xrdclass.patterns import PatternSet, TwoThetaGrid
 from xrdclass.phases import load_phases
 

@@ -6,7 +6,7 @@ from pymatgen.core import Lattice, Structure
 from pymatgen.symmetry.groups import SpaceGroup
 
 from xrdclass.diffraction import bragg, lines, reflections
-from xrdclass.foreign import (
+from xrdclass.identify.foreign import (
     COMMON_GROUPS,
     D_MIN,
     N_LINES,

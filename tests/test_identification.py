@@ -11,11 +11,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from xrdclass import identification
 from xrdclass.diffraction import lines, radiation, reflections
 from xrdclass.errors import DataError, ModelError
-from xrdclass.foreign import invent_crystals
-from xrdclass.identification import (
+from xrdclass.identify import identifier as identification
+from xrdclass.identify.foreign import invent_crystals
+from xrdclass.identify.identifier import (
     FALSE_ACCEPTANCE,
     PROPOSED,
     SHIPPED,
@@ -36,12 +36,12 @@ from xrdclass.identification import (
     targets,
     train_identifier,
 )
-from xrdclass.mixtures import MIXTURE_GRID, SAMPLES, MixtureSource
+from xrdclass.identify.mixtures import MIXTURE_GRID, SAMPLES, MixtureSource
+from xrdclass.identify.second_opinion import FEATURES, N_POINTS, TWO_THETA, Residual, all_lines
 from xrdclass.models import compact_cnn, identifier_cnn
 from xrdclass.patterns import TwoThetaGrid
 from xrdclass.phases import load_phases
 from xrdclass.scans import Scan, read_scan
-from xrdclass.second_opinion import FEATURES, N_POINTS, TWO_THETA, Residual, all_lines
 from xrdclass.simulation import Variation, draw, peaks, render, simulate
 from xrdclass.training import METADATA, Classifier, Keeper, read_metadata
 
@@ -544,7 +544,7 @@ def test_saved_and_loaded_it_answers_the_same(tiny, unseen, tmp_path):
 
 
 def test_a_silent_run_prints_nothing(capfd):
-    from xrdclass.identification import _draw_inputs
+    from xrdclass.identify.identifier import _draw_inputs
 
     source = MixtureSource(TWO, invent_crystals(2, 3), 0)
     inputs, truth = _draw_inputs(source, 5)
@@ -603,7 +603,7 @@ def test_damaged_and_foreign_files_are_refused_with_a_sentence(tmp_path):
 
 def test_loading_is_light_until_a_network_is_used():
     code = (
-        "import sys\nfrom xrdclass.identification import SHIPPED, Identifier\n"
+        "import sys\nfrom xrdclass.identify.identifier import SHIPPED, Identifier\n"
         "from xrdclass.training import read_metadata\nread_metadata(SHIPPED)\n"
         "print(*{m.split('.')[0] for m in sys.modules})"
     )

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from pymatgen.core import Lattice
 
-from xrdclass import mixtures as module
 from xrdclass.diffraction import bragg, lines, radiation, reflections
 from xrdclass.errors import DataError
-from xrdclass.foreign import ForeignCrystals, invent_crystals
-from xrdclass.mixtures import K_BETA, MIXTURE_GRID, SAMPLES, MixtureSource
+from xrdclass.identify import mixtures as module
+from xrdclass.identify.foreign import ForeignCrystals, invent_crystals
+from xrdclass.identify.mixtures import K_BETA, MIXTURE_GRID, SAMPLES, MixtureSource
 from xrdclass.phases import load_phases
 
 PHASES = load_phases()

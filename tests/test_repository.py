@@ -23,11 +23,10 @@ else:
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "xrdclass"
 
-# A module imports only from those before it: the way the data go, and so no cycle.
-ORDER = (
-    "errors exercises files phases diffraction patterns simulation noise foreign mixtures scans "
-    "rruff models training evaluation second_opinion identification plots widgets __main__"
-).split()
+# The map of the package: a module imports only from those before it, the way the data go, and so
+# there is no cycle. Modules of `files` know errors and each other only; any module may ask them.
+MAP = ast.get_docstring(ast.parse((PACKAGE / "__init__.py").read_text(encoding="utf-8")))
+ORDER = re.findall(r"^(?:\d\d ?)* +([a-z_.]+)  +\S", MAP, flags=re.MULTILINE)
 KNOWS_NOTHING_OF = {
     "diffraction": {"patterns"},
     "patterns": {"phases", "diffraction"},
@@ -109,19 +108,27 @@ def imported(path):
     return names - set(sys.stdlib_module_names) - known - local
 
 
+def module_name(path):
+    return ".".join(path.relative_to(PACKAGE).with_suffix("").parts)
+
+
+MODULES = {module_name(path) for path in PACKAGE.rglob("*.py") if path.stem != "__init__"}
+
+
 def imported_from_package(path):
     """The modules of xrdclass that one of them imports, at its top or inside a function."""
-    modules, names = {p.stem for p in PACKAGE.glob("*.py")}, set()
+    here, names = ["xrdclass", *path.relative_to(PACKAGE).parent.parts], set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             full = [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
-            base = ".".join(["xrdclass"] * bool(node.level) + [node.module or ""]).strip(".")
-            full = [f"{base}.{alias.name}" for alias in node.names]
+            above = here[: len(here) + 1 - node.level] if node.level else []
+            base = ".".join([*above, *([node.module] if node.module else [])])
+            full = [base, *(f"{base}.{alias.name}" for alias in node.names)]
         else:
             continue
-        names |= {n.split(".")[1] for n in full if n.startswith("xrdclass.")}
-    return names & modules
+        names |= {n.removeprefix("xrdclass.") for n in full}
+    return names & MODULES
 
 
 def test_tested_versions_satisfy_the_declared_ones():
@@ -200,14 +207,24 @@ def test_imports_are_declared(pattern, extras):
 
 
 def test_modules_import_in_the_order_of_the_data():
-    for path in sorted(PACKAGE.glob("*.py")):
-        name, imports = path.stem, imported_from_package(path)
-        if name == "__init__":
-            continue
-        assert name in ORDER, f"xrdclass/{path.name} has no place in the order of modules"
-        wrong = imports - set(ORDER[: ORDER.index(name)]) - {"__init__"}
-        wrong |= imports & KNOWS_NOTHING_OF.get(name, set())
-        assert not wrong, f"xrdclass/{path.name} imports {sorted(wrong)}"
+    files = {name for name in MODULES if name.startswith("files.")}
+    for path in sorted(PACKAGE.rglob("*.py")):
+        name, imports = module_name(path), imported_from_package(path)
+        if path.stem == "__init__":
+            assert not imports, f"{name} imports {sorted(imports)}"
+        elif name in files:
+            wrong = imports - files - {"errors"}
+            assert not wrong, f"{name} imports {sorted(wrong)}"
+        else:
+            assert name in ORDER, f"{name} has no place in the map of xrdclass/__init__.py"
+            wrong = imports - set(ORDER[: ORDER.index(name)]) - files
+            wrong |= imports & KNOWS_NOTHING_OF.get(name, set())
+            assert not wrong, f"{name} imports {sorted(wrong)}"
+
+
+def test_the_map_of_the_package_names_what_there_is():
+    files = {f"files.{name}" for name in re.findall(r"files\.(\w+)", MAP)}
+    assert set(ORDER) | files == MODULES
 
 
 def test_import_is_light():

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import numpy as np
 
-from xrdclass.foreign import invent_crystals
-from xrdclass.mixtures import MixtureSource
+from xrdclass.identify.foreign import invent_crystals
+from xrdclass.identify.mixtures import MixtureSource
 from xrdclass.noise import add_noise
 from xrdclass.patterns import TwoThetaGrid
 from xrdclass.phases import load_phases
@@ -66,7 +66,7 @@ def verdicts(threads: int, seeds: int) -> dict:
 
     from xrdclass import rruff
     from xrdclass.evaluation import identify
-    from xrdclass.identification import Identifier
+    from xrdclass.identify.identifier import Identifier
     from xrdclass.patterns import split
     from xrdclass.scans import read_scan
     from xrdclass.training import fit

@@ -6,9 +6,8 @@ import numpy as np
 import pytest
 
 from xrdclass.diffraction import bragg, lines, radiation, reflections
-from xrdclass.mixtures import MIXTURE_GRID
-from xrdclass.phases import ZIRCONIA_FOLDER, load_phases
-from xrdclass.second_opinion import (
+from xrdclass.identify.mixtures import MIXTURE_GRID
+from xrdclass.identify.second_opinion import (
     FEATURES,
     GRID,
     MAX_SHIFT,
@@ -22,6 +21,7 @@ from xrdclass.second_opinion import (
     all_lines,
     draw_lines,
 )
+from xrdclass.phases import ZIRCONIA_FOLDER, load_phases
 from xrdclass.simulation import Variation, draw, peaks
 
 TIO2 = load_phases()

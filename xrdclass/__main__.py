@@ -189,7 +189,7 @@ def _refuse_existing(path, force: bool) -> None:
 def _simulate(options) -> None:
     import numpy as np
 
-    from .files import write_safely
+    from .files.writing import write_safely
     from .patterns import PatternSet, TwoThetaGrid
     from .phases import load_phases
     from .simulation import BLOCK, Variation, simulate_batches
@@ -297,7 +297,7 @@ def _stoppable(train, keep: Path, *arguments, **settings):
 
 
 def _train_identifier(options) -> None:
-    from .identification import train_identifier
+    from .identify.identifier import train_identifier
     from .phases import load_phases
     from .training import Keeper
 
@@ -404,7 +404,7 @@ def _examined(options, examine, draw):
 
 def _examiner(options):
     """The names, a function from scans to results, and one from scan and result to a figure."""
-    from .identification import SHIPPED, Identifier
+    from .identify.identifier import SHIPPED, Identifier
     from .training import Classifier, read_metadata
 
     path = options.model or SHIPPED
@@ -412,8 +412,8 @@ def _examiner(options):
         identifier = Identifier.load(path)
 
         def draw(scan, finding):
+            from .identify.second_opinion import TWO_THETA
             from .plots import plot_finding
-            from .second_opinion import TWO_THETA
 
             return plot_finding(TWO_THETA, finding)
 
@@ -454,7 +454,7 @@ def _distinct(stems):
 def _plot(target: Path, draw, what, force: bool) -> None:
     import matplotlib.pyplot
 
-    from .files import write_safely
+    from .files.writing import write_safely
 
     figure = draw(*what)
     try:

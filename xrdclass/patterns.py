@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from .errors import DataError
-from .files import write_safely
+from .files.writing import write_safely
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from .errors import DataError, DownloadError, PhaseError
-from .files import fetch, write_safely
+from .files.downloads import fetch
+from .files.writing import write_safely
 
 if TYPE_CHECKING:
     from pymatgen.core import Structure

@@ -22,7 +22,8 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from .errors import DataError, DownloadError, ScanError
-from .files import UnreachableError, fetch, write_safely
+from .files.downloads import UnreachableError, fetch
+from .files.writing import write_safely
 from .scans import Scan, parse_scan, read_scan
 
 DATA_VARIABLE = "XRDCLASS_DATA"

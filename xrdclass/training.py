@@ -16,7 +16,7 @@ import numpy as np
 
 from . import __version__
 from .errors import DataError, ModelError
-from .files import write_safely
+from .files.writing import write_safely
 from .models import build, import_keras
 from .patterns import PatternSet, TwoThetaGrid, min_max_scale
 

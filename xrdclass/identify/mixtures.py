@@ -10,13 +10,13 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 
-from .diffraction import radiation, reflections
-from .errors import DataError
+from ..diffraction import radiation, reflections
+from ..errors import DataError
+from ..noise import air_scattering, amorphous_hump, chebyshev_background
+from ..patterns import TwoThetaGrid
+from ..phases import Phase
+from ..simulation import Variation, draw, peaks, render, scherrer_fwhm
 from .foreign import ForeignCrystals
-from .noise import air_scattering, amorphous_hump, chebyshev_background
-from .patterns import TwoThetaGrid
-from .phases import Phase
-from .simulation import Variation, draw, peaks, render, scherrer_fwhm
 
 #: The axis that mixtures are drawn on and scans are brought to: Cu K-alpha angles.
 MIXTURE_GRID = TwoThetaGrid(8.0, 82.0, 0.02)

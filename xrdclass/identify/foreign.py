@@ -11,7 +11,7 @@ from functools import cache
 
 import numpy as np
 
-from .diffraction import atomic_scattering_factor
+from ..diffraction import atomic_scattering_factor
 
 #: Space groups that many compounds have; the others are drawn less often.
 COMMON_GROUPS = (

@@ -11,11 +11,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .diffraction import bragg, radiation, reflections
+from ..diffraction import bragg, radiation, reflections
+from ..patterns import TwoThetaGrid
+from ..phases import Phase
+from ..simulation import pseudo_voigt
 from .mixtures import MIXTURE_GRID
-from .patterns import TwoThetaGrid
-from .phases import Phase
-from .simulation import pseudo_voigt
 
 #: Two steps of the mixtures' grid are one step here.
 STEP = 2 * MIXTURE_GRID.step

@@ -1,79 +1,16 @@
-"""Writing and fetching files so that nothing half-written is left and nothing is lost."""
+"""Fetching addresses, within bounds of time, so that a file appears only once it is complete."""
 
 from __future__ import annotations
 
-import contextlib
-import glob
-import os
-import tempfile
 import threading
 import time
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from .errors import DataError, DownloadError
+from ..errors import DownloadError
 
 #: Seconds before the second and the third attempt at an address that answered, but failed.
 PAUSES = (0.5, 1.0)
-
-
-def write_safely(path, write, overwrite: bool = False) -> Path:
-    """Call ``write(file)`` on a temporary file beside ``path``, then move it into place.
-
-    Nothing is left behind, and an existing file stays whole, if writing fails. A link stays one:
-    what it leads to is written.
-
-    Raises
-    ------
-    DataError
-        If the file exists and ``overwrite`` is false, if it is a folder or a device, or if the
-        folder cannot be written to.
-    """
-    path, temporary = Path(path), None
-    try:
-        if path.is_symlink():
-            path = Path(os.path.realpath(path))
-        if path.exists() and not path.is_file():
-            raise DataError(f"{path} is no ordinary file; choose another name.")
-        if path.exists() and not overwrite:
-            raise DataError(
-                f"{path} exists already; choose another name or ask for overwriting it."
-            )
-        path.parent.mkdir(parents=True, exist_ok=True)
-        prefix = f".{path.stem[:40]}-unfinished-"  # a name may be as long as names can be
-        for left in path.parent.glob(f"{glob.escape(prefix)}*"):
-            with contextlib.suppress(OSError):
-                if time.time() - left.stat().st_mtime > 3600:  # by a process that was killed
-                    left.unlink()
-        handle, temporary = tempfile.mkstemp(prefix=prefix, dir=path.parent)
-        with os.fdopen(handle, "wb") as file:
-            write(file)
-        os.chmod(temporary, 0o666 & ~_umask())
-        if overwrite or not _link(temporary, path):
-            os.replace(temporary, path)
-    except OSError as error:
-        raise DataError(f"{path} cannot be written: {error.strerror or error}.") from None
-    finally:
-        if temporary and os.path.exists(temporary):
-            os.unlink(temporary)
-    return path
-
-
-def _link(temporary, path) -> bool:
-    """Give a file its name unless that exists; false where the file system has no links."""
-    try:
-        os.link(temporary, path)
-        return True
-    except FileExistsError:
-        raise DataError(f"{path} exists already; another process has just written it.") from None
-    except OSError:
-        return False
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
 
 
 class UnreachableError(DownloadError):

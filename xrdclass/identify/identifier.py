@@ -15,16 +15,24 @@ from pathlib import Path
 
 import numpy as np
 
-from . import __version__
-from .diffraction import convert_two_theta, radiation
-from .errors import DataError, ModelError
-from .evaluation import Verdict
+from .. import __version__
+from ..diffraction import convert_two_theta, radiation
+from ..errors import DataError, ModelError
+from ..evaluation import Verdict
+from ..models import identifier_cnn, import_keras
+from ..patterns import resample
+from ..phases import Phase
+from ..scans import Scan
+from ..training import (
+    Keeper,
+    check_names,
+    load_network,
+    read_metadata,
+    save_network,
+    short_reason,
+)
 from .foreign import invent_crystals
 from .mixtures import MIXTURE_GRID, Mixtures, MixtureSource
-from .models import identifier_cnn, import_keras
-from .patterns import resample
-from .phases import Phase
-from .scans import Scan
 from .second_opinion import (
     FEATURES,
     N_POINTS,
@@ -35,17 +43,9 @@ from .second_opinion import (
     all_lines,
     draw_lines,
 )
-from .training import (
-    Keeper,
-    check_names,
-    load_network,
-    read_metadata,
-    save_network,
-    short_reason,
-)
 
 #: The network that ships with the package, for the five TiO2 phases.
-SHIPPED = Path(__file__).parent / "networks" / "tio2.keras"
+SHIPPED = Path(__file__).parent.parent / "networks" / "tio2.keras"
 #: A phase is counted as present in training if its strongest line reaches this part of the
 #: sample's strongest and this multiple of the background's noise; below, nothing is asked.
 VISIBLE_HEIGHT, VISIBLE_SIGNAL = 0.03, 6.0

@@ -1,0 +1,1 @@
+"""All that trusts neither disk nor network; no lesson opens it."""
