@@ -13,19 +13,27 @@ lesson  module                 holds
 03      noise                  background and counting statistics
 03 06   scans                  Scan, read_scan: measured scans from files
 03 06   rruff                  the RRUFF scans of the tutorial
+03 06   findings               Finding, on_grid: what is said of a scan, and a scan on a grid
 04      models                 the networks of the lessons, in Keras
 05      training               Classifier, fit
-06 07   evaluation             what answers are worth: findings, calibration, occlusion
+06 07   evaluation             what answers are worth: likeness, attention, calibration
 08      identify.foreign       invented crystals, to learn what is none of the phases
 08 09   identify.mixtures      mixtures as laboratories measure them
-08      identify.second_opinion  are a phase's lines in the scan?
-08 09   identify.identifier    Identifier: which phases, how much of each, what else
+08      identify.background    scans above their background, and what the network sees of them
+08      identify.network       the proposing network's forward pass, in NumPy
+08      identify.second_opinion  are a phase's lines in the scan, where and as strong as they must?
+08      identify.judge         network and second opinion weighed against each other
+09      identify.weights       the phases found, fitted together: their parts of the scan
+08 09   identify.identifier    Identifier, load_model: which phases, how much of each, what else
+10      identify.train         train_identifier
         plots                  every figure
         widgets                sliders and the upload button
+        answers                what the command line prints and draws for each scan
         __main__               the command line
 
-`files` holds all that trusts neither disk nor network, which no lesson opens: files.writing
-and files.downloads.  It knows nothing of the other modules but errors, and any of them may ask it.
+`files` holds all that trusts neither disk nor network, which no lesson opens: files.writing,
+files.downloads, files.quiet_keras, files.networks and files.kept_runs.  It knows nothing of the
+other modules but errors, and any of them may ask it.
 """
 
 __version__ = "0.1.0"

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import argparse
-import csv
-import itertools
-import json
 import os
 import sys
-import textwrap
 import warnings
 from pathlib import Path
 
 from . import __version__
+from .answers import printable, unexpected
 from .errors import DataError, UserError
+from .files.writing import check_target
 
 
 def main(arguments=None) -> int:
@@ -44,7 +42,7 @@ def main(arguments=None) -> int:
     except Exception as error:
         if sys.flags.dev_mode:
             raise
-        return _complain(f"{_unexpected(error)} {REPORT}", 1)
+        return _complain(unexpected(error), 1)
     finally:
         try:
             sys.stdout.flush()
@@ -53,21 +51,9 @@ def main(arguments=None) -> int:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-REPORT = "Please report what 'python -X dev -m xrdclass ...' prints."
-
-
-def _unexpected(error: Exception) -> str:
-    return f"A fault in xrdclass: {type(error).__name__}: {error}."
-
-
 def _complain(message, status: int) -> int:
-    print(f"xrdclass: {_printable(message)}", file=sys.stderr)
+    print(f"xrdclass: {printable(message)}", file=sys.stderr)
     return status
-
-
-def _printable(text) -> str:
-    """Text on one line: names of files may hold line ends, control codes and broken bytes."""
-    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in str(text))
 
 
 class _Parser(argparse.ArgumentParser):
@@ -135,7 +121,7 @@ def _parser() -> argparse.ArgumentParser:
         "Train a network that may also say 'none' or 'several', as identify uses for TiO2.",
     )
     sub.add_argument("cif_dir", nargs="?", help="folder of CIF files; default: the TiO2 phases")
-    sub.add_argument("--out", required=True, help="classifier file to write, .keras")
+    sub.add_argument("--out", required=True, help="identifier file to write, .npz")
     sub.add_argument("--samples", type=_count, default=60_000, help="mixtures (%(default)s)")
     sub.add_argument("--rounds", type=_count, default=3, help="portions of them (%(default)s)")
     sub.add_argument("--crystals", type=_count, default=800, help="invented (%(default)s)")
@@ -145,7 +131,7 @@ def _parser() -> argparse.ArgumentParser:
 
     sub = command("identify", _identify, "Name the phases in measured scans.")
     sub.add_argument("scans", nargs="+", metavar="SCAN", help="scan file")
-    sub.add_argument("--model", help="classifier file, .keras; default: the one for TiO2")
+    sub.add_argument("--model", help="file of train or train-identifier; default: the one for TiO2")
     sub.add_argument("--wavelength", help="Cu, Co, Mo, Fe, Cr or Å, if the file does not say")
     sub.add_argument("--format", choices=("table", "json", "csv"), default="table")
     sub.add_argument("--plot", metavar="DIR", help="draw each scan into a folder")
@@ -177,15 +163,6 @@ def _bar(items, total, description):
     return tqdm(items, total=total, desc=description, delay=1, disable=None, file=sys.stderr)
 
 
-def _refuse_existing(path, force: bool) -> None:
-    """Say no before hours of work, not after."""
-    path = Path(path)
-    if path.exists() and not path.is_file():
-        raise DataError(f"{path} is no ordinary file; choose another name.")
-    if path.exists() and not force:
-        raise DataError(f"{path} exists already; choose another name, or overwrite with --force.")
-
-
 def _simulate(options) -> None:
     import numpy as np
 
@@ -199,7 +176,7 @@ def _simulate(options) -> None:
     parts = [f"{a}_{b}.npy" for b in ("train", "val") for a in ("x", "y")]
     targets = [Path(options.npy) / part for part in parts] if options.npy else []
     for path in [*targets, *([options.out] if options.out else [])]:
-        _refuse_existing(path, options.force)
+        check_target(path, options.force)
     phases = load_phases(options.cif_dir)
     variation = Variation(
         strain=options.strain,
@@ -240,7 +217,7 @@ def _add_noise(options) -> None:
     from .noise import Noise, add_noise
     from .patterns import PatternSet
 
-    _refuse_existing(options.out, options.force)
+    check_target(options.out, options.force)
     patterns = PatternSet.load(options.patterns)
     noisy = add_noise(patterns, Noise.from_relative(*options.noise), options.seed)
     noisy.save(options.out, overwrite=options.force)
@@ -248,12 +225,11 @@ def _add_noise(options) -> None:
 
 
 def _train(options) -> None:
+    from .files.kept_runs import Keeper
     from .patterns import PatternSet, split
-    from .training import Keeper, fit
+    from .training import fit
 
-    _refuse_existing(options.out, options.force)
-    if Path(options.out).suffix != ".keras":
-        raise DataError(f"A classifier file's name ends in .keras; got {options.out}.")
+    check_target(options.out, options.force, ".keras")
     patterns = PatternSet.load(options.patterns)
     held_back = patterns.parameters.get("is_validation")
     if held_back is None or not held_back.any():
@@ -271,7 +247,7 @@ def _train(options) -> None:
         epochs=options.epochs,
         batch_size=options.batch_size,
         seed=options.seed,
-        wavelength=1.54184 if lengths is None or not len(lengths) else float(lengths[0]),
+        wavelength="Cu" if lengths is None or not len(lengths) else float(lengths[0]),
     )
     classifier.save(options.out, overwrite=options.force)
     Keeper.remove(keep)
@@ -282,7 +258,7 @@ def _train(options) -> None:
 
 def _stoppable(train, keep: Path, *arguments, **settings):
     """Train so that the same command goes on after Ctrl-C."""
-    from .training import Keeper
+    from .files.kept_runs import Keeper
 
     state, best = keep / Keeper.STATE, keep / Keeper.BEST
     if state.exists():
@@ -297,13 +273,11 @@ def _stoppable(train, keep: Path, *arguments, **settings):
 
 
 def _train_identifier(options) -> None:
-    from .identify.identifier import train_identifier
+    from .files.kept_runs import Keeper
+    from .identify.train import train_identifier
     from .phases import load_phases
-    from .training import Keeper
 
-    _refuse_existing(options.out, options.force)
-    if Path(options.out).suffix != ".keras":
-        raise DataError(f"A classifier file's name ends in .keras; got {options.out}.")
+    check_target(options.out, options.force, ".npz")
     keep = Path(options.out).with_suffix(".training")
     identifier = _stoppable(
         train_identifier,
@@ -326,193 +300,36 @@ def _train_identifier(options) -> None:
     )
 
 
-#: Scans that are read and identified together.
-CHUNK = 32
-
-
 def _identify(options) -> int:
-    if options.wavelength:
-        _mean(options.wavelength)  # a wrong name is one error, not one a file
-    if options.plot:
-        import matplotlib
-
-        matplotlib.use("Agg")  # files only: no window, no display needed
-    names, examine, draw = _examiner(options)
-    failed = []
-
-    def answers():
-        for answer, error in _examined(options, examine, draw):
-            if error is not None:
-                failed.append(answer["file"])
-                name = "" if Path(answer["file"]).name in str(error) else f"{answer['file']}: "
-                _complain(f"{name}{error}", 1)
-            yield answer
-
-    {"json": _print_json, "csv": _print_csv, "table": _print_table}[options.format](
-        answers(), names, options.scans
-    )
-    if failed and len(options.scans) > CHUNK:  # too many to have an eye on each
-        _complain(f"{len(failed)} of {len(options.scans)} scans failed, as said above.", 1)
-    return 1 if failed else 0
-
-
-def _examined(options, examine, draw):
-    """An answer for each scan, in order, and what failed with it, or None."""
+    from .answers import CHUNK, PRINTERS, answer_each, write_picture
+    from .identify.identifier import SHIPPED, load_model
     from .scans import read_scan
 
-    pictures = iter(_distinct(Path(path).stem for path in options.scans))
+    if options.wavelength:
+        _mean(options.wavelength)  # a wrong name is one error, not one a file
+    model, failed, picture = load_model(options.model or SHIPPED), [], None
+    if options.plot:
 
-    def attempt(action, *arguments):
-        """What an action gives, or its error: one scan does not end the work on thousands."""
-        try:
-            return action(*arguments)
-        except UserError as error:
-            return error
-        except MemoryError:
-            return UserError("There is not enough memory to examine it.")
-        except Exception as error:
-            if sys.flags.dev_mode:
-                raise
-            return UserError(f"{_unexpected(error)} {REPORT}")
+        def picture(finding, name):
+            write_picture(finding, Path(options.plot) / name, options.force)
 
-    def examine_each(scans):
-        results = attempt(examine, scans) if scans else []
-        if not isinstance(results, UserError):
-            return results
-        return [results] if len(scans) == 1 else [r for scan in scans for r in examine_each([scan])]
+    def answers():
+        # On a terminal the answers, which come one by one, are progress enough.
+        shown = sys.stdout.isatty()
+        paths = options.scans if shown else _bar(options.scans, len(options.scans), "identifying")
+        for answer, problem in answer_each(
+            paths, read_scan, lambda scans: model.identify(scans, options.wavelength), picture
+        ):
+            if problem is not None:
+                failed.append(answer["file"])
+                named = Path(answer["file"]).name in str(problem)
+                _complain(f"{'' if named else answer['file'] + ': '}{problem}", 0)
+            yield answer
 
-    # On a terminal the answers, which come one by one, are progress enough.
-    paths = options.scans if sys.stdout.isatty() else _bar(options.scans, None, "identifying")
-    paths = iter(paths)
-    while chunk := list(itertools.islice(paths, CHUNK)):
-        scans = [attempt(read_scan, path) for path in chunk]
-        results = iter(examine_each([s for s in scans if not isinstance(s, UserError)]))
-        for path, scan in zip(chunk, scans, strict=True):
-            result = scan if isinstance(scan, UserError) else next(results)
-            answer, picture, problem = {"file": str(path)}, f"{next(pictures)}.png", None
-            if isinstance(result, UserError):
-                answer["error"] = str(result)
-                problem = result
-            else:
-                answer.update(_answer(getattr(result, "verdict", result)))
-                if options.plot:  # an answer outlives a picture that cannot be written
-                    target = Path(options.plot) / picture
-                    drawn = attempt(_plot, target, draw, (scan, result), options.force)
-                    problem = drawn if isinstance(drawn, UserError) else None
-            yield answer, problem
-
-
-def _examiner(options):
-    """The names, a function from scans to results, and one from scan and result to a figure."""
-    from .identify.identifier import SHIPPED, Identifier
-    from .training import Classifier, read_metadata
-
-    path = options.model or SHIPPED
-    if read_metadata(path).get("kind") == "identifier":
-        identifier = Identifier.load(path)
-
-        def draw(scan, finding):
-            from .identify.second_opinion import TWO_THETA
-            from .plots import plot_finding
-
-            return plot_finding(TWO_THETA, finding)
-
-        return identifier.names, lambda s: identifier.identify(s, options.wavelength), draw
-    from .evaluation import identify
-
-    classifier = Classifier.load(path)
-
-    def draw_verdict(scan, verdict):
-        from .plots import plot_verdict
-
-        return plot_verdict(scan, verdict)
-
-    def examine(scans):
-        return [identify(classifier, scan, options.wavelength) for scan in scans]
-
-    return classifier.names, examine, draw_verdict
-
-
-def _answer(verdict) -> dict:
-    return {
-        "phases": list(verdict.phases),
-        "foreign": verdict.foreign,
-        "probability": {k: round(v, 4) for k, v in verdict.probability.items()},
-        "warnings": list(verdict.warnings),
-    }
-
-
-def _distinct(stems):
-    """Each name, with a number where an earlier one is the same, or is so to Windows and macOS."""
-    used = set()
-    for stem in stems:
-        names = itertools.chain([stem], (f"{stem}-{i}" for i in itertools.count(2)))
-        used.add((name := next(name for name in names if name.casefold() not in used)).casefold())
-        yield name
-
-
-def _plot(target: Path, draw, what, force: bool) -> None:
-    import matplotlib.pyplot
-
-    from .files.writing import write_safely
-
-    figure = draw(*what)
-    try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "Glyph")  # letters of a name that the font lacks
-            write_safely(target, lambda file: figure.savefig(file, format="png"), force)
-    finally:
-        matplotlib.pyplot.close(figure)
-
-
-# Answers are printed as they come: what is stopped half-way has said all that it found.
-def _print_json(answers, names, files) -> None:
-    separator = "[\n"
-    try:
-        for answer in answers:
-            text = json.dumps(answer, indent=1, ensure_ascii=False)
-            try:
-                text.encode(getattr(sys.stdout, "encoding", None) or "utf-8")
-            except UnicodeEncodeError:
-                text = json.dumps(answer, indent=1)
-            print(separator + textwrap.indent(text, " "), end="", flush=True)
-            separator = ",\n"
-    except KeyboardInterrupt:
-        print("[]" if separator == "[\n" else "\n]")
-        raise
-    print("\n]")
-
-
-def _print_csv(answers, names, files) -> None:
-    writer = csv.writer(sys.stdout, lineterminator="\n")
-    writer.writerow(["file", "phases", "foreign", *names, "warnings", "error"])
-    for a in answers:
-        probability = a.get("probability", {})
-        row = [
-            a["file"],
-            " + ".join(a.get("phases", [])),
-            a.get("foreign", ""),
-            *(probability.get(name, "") for name in names),
-            " ".join(a.get("warnings", [])),
-            a.get("error", ""),
-        ]
-        writer.writerow([_printable(value) for value in row])
-        sys.stdout.flush()
-
-
-def _print_table(answers, names, files) -> None:
-    shown = [_printable(Path(file).name) for file in files]
-    width, said = max(map(len, shown)), set()
-    for name, a in zip(shown, answers, strict=True):
-        if "error" in a:
-            print(f"{name:{width}}  not read", flush=True)
-            continue
-        found = " + ".join(f"{p} ({a['probability'][p]:.2f})" for p in a["phases"]) or "none"
-        foreign = ", and something else" if a["foreign"] else ""
-        print(f"{name:{width}}  {found}{foreign}", flush=True)
-        said.update(a["warnings"])
-    for warning in sorted(said):
-        print(f"Note: {warning}")
+    PRINTERS[options.format](answers(), model.names, options.scans)
+    if len(failed) > 0 and len(options.scans) > CHUNK:  # too many to have an eye on each
+        _complain(f"{len(failed)} of {len(options.scans)} scans failed, as said above.", 1)
+    return 1 if failed else 0
 
 
 def _rruff(options) -> None:

@@ -1,110 +1,18 @@
-"""What a classifier's answers are worth: verdicts on scans, calibration, attention, mixtures."""
+"""What a classifier's answers are worth: likeness, attention, calibration, mixtures."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .diffraction import convert_two_theta, radiation
 from .errors import DataError
-from .patterns import PatternSet, min_max_scale, resample
+from .patterns import PatternSet, min_max_scale
 
 if TYPE_CHECKING:
     from .phases import Phase
-    from .scans import Scan
     from .training import Classifier
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """What a classifier says of one scan.
-
-    Attributes
-    ----------
-    name : of the scan
-    phases : names of the phases found, none: ()
-    foreign : whether there are peaks that none of the phases explains; a network with one answer
-        out of five cannot know, and always says False
-    probability : for each phase, 0...1
-    warnings : sentences about what makes the verdict doubtful
-    """
-
-    name: str
-    phases: tuple[str, ...]
-    foreign: bool
-    probability: dict[str, float]
-    warnings: tuple[str, ...] = ()
-
-    @property
-    def answer(self) -> str:
-        """The answer in words, such as "rutile (0.99), and something else"."""
-        found = " + ".join(f"{phase} ({self.probability[phase]:.2f})" for phase in self.phases)
-        if not self.foreign:
-            return found or "none of the phases"
-        return f"{found}, and something else" if found else "none of the phases; something else"
-
-
-def prepare_scan(scan: Scan, classifier: Classifier, wavelength=None):
-    """A scan on a classifier's grid and wavelength, and warnings about what that cost.
-
-    Parameters
-    ----------
-    wavelength : a name or Å; by default the scan's own, or else the classifier's
-
-    Returns
-    -------
-    intensity : float32, (grid.n_points,)
-    warnings : list of sentences
-
-    Raises
-    ------
-    DataError
-        If the scan does not overlap the classifier's range.
-    """
-    warnings = []
-    two_theta, intensity = scan.two_theta, scan.intensity
-    measured = radiation(wavelength or scan.wavelength or classifier.wavelength)
-    if abs(measured.mean - classifier.wavelength) > 1e-3:
-        two_theta = convert_two_theta(two_theta, measured, classifier.wavelength)
-        reached = np.isfinite(two_theta)
-        two_theta, intensity = two_theta[reached], intensity[reached]
-        warnings.append(
-            f"Measured with {measured.name} radiation; its angles were converted to "
-            f"{classifier.wavelength:g} Å."
-        )
-    grid = classifier.grid
-    values = resample(two_theta, intensity, grid)
-    low, high = max(two_theta[0], grid.start), min(two_theta[-1], grid.stop)
-    if high - low < 0.8 * (grid.stop - grid.start):
-        warnings.append(
-            f"The scan covers {low:.1f} to {high:.1f} degrees of the {grid.start:g} to "
-            f"{grid.stop:g} that the network was trained on; the rest was filled with a constant."
-        )
-    return values, warnings
-
-
-def identify(classifier: Classifier, scan: Scan, wavelength=None) -> Verdict:
-    """The phase that a network with one answer out of several names for a scan.
-
-    Raises
-    ------
-    DataError
-        If the scan does not overlap the classifier's range.
-    """
-    values, warnings = prepare_scan(scan, classifier, wavelength)
-    if np.ptp(values) == 0:
-        warnings.append("The scan is flat: no phase can be named.")
-    warnings.append(
-        f"This network always names one of its {len(classifier.names)} phases, also for a sample "
-        "that is none of them."
-    )
-    probability = classifier.predict(values[None])[0]
-    named = (classifier.names[int(probability.argmax())],) if np.ptp(values) else ()
-    by_name = {n: float(p) for n, p in zip(classifier.names, probability, strict=True)}
-    return Verdict(scan.name, named, False, by_name, tuple(warnings))
 
 
 def cosine_similarity(patterns, references) -> np.ndarray:

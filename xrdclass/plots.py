@@ -563,17 +563,18 @@ def plot_layers(networks: dict):
     return figure
 
 
-def plot_finding(two_theta, finding):
+def plot_finding(finding):
     """A scan above its background, the patterns fitted under it, and the peaks that remain.
 
-    ``two_theta`` (points,) is the axis of the arrays in ``finding``, an `identification.Finding`.
+    ``finding`` is a `findings.Finding`.
     """
+    two_theta = finding.two_theta
     figure, (top, bottom) = _figure(2, 1, figsize=(9, 4.6), sharex=True, height_ratios=(2, 1))
     top.plot(two_theta, finding.signal, color="0.45", lw=0.8, label="scan")
     for i, (name, pattern) in enumerate(finding.fitted.items()):
         top.plot(two_theta, pattern, color=COLOURS[i % 7], ls=DASHES[i % 7], label=name)
     top.set(ylabel=INTENSITY)
-    top.set_title(_title(finding.verdict), parse_math=False)
+    top.set_title(_title(finding), parse_math=False)
     top.legend(loc="upper right")
     bottom.axhline(0, color="0.8", lw=0.8)
     bottom.plot(two_theta, finding.remaining, color="0.2", lw=0.7)

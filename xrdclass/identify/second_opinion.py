@@ -12,16 +12,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..diffraction import bragg, radiation, reflections
-from ..patterns import TwoThetaGrid
 from ..phases import Phase
 from ..simulation import pseudo_voigt
-from .mixtures import MIXTURE_GRID
+from .background import N_POINTS, STEP, TWO_THETA, Lifted
 
-#: Two steps of the mixtures' grid are one step here.
-STEP = 2 * MIXTURE_GRID.step
-N_POINTS = (MIXTURE_GRID.n_points - 1) // 2
-TWO_THETA = MIXTURE_GRID.start + MIXTURE_GRID.step / 2 + STEP * np.arange(N_POINTS)
-GRID = TwoThetaGrid(float(TWO_THETA[0]), float(TWO_THETA[-1]), STEP)
 #: Peak widths that are tried, degrees.
 WIDTHS = (0.1, 0.2, 0.4, 0.8, 1.6)
 MAX_STRAIN, MAX_SHIFT = 0.012, 0.3
@@ -30,12 +24,6 @@ MAX_STRAIN, MAX_SHIFT = 0.012, 0.3
 PENALTY = 0.5
 WAVELENGTH = radiation("Cu").mean
 _PADDED = 4096
-FEATURES = (
-    "alignment over chance", "alignment", "covered", "missing", "peaks seen", "visible peaks seen",
-    "correlation", "cosine", "correlation of logarithms", "explained", "clutter", "scale, 30 %",
-    "scale, 50 %", "signal", "strain", "shift", "lines", "width", "weakest of the top three",
-    "contrast of the top three", "evenness of scale",
-)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -100,31 +88,30 @@ class Opinion:
 
     Attributes
     ----------
-    features : float, (len(FEATURES),)
+    features : name -> number, what a judge sees of it
     two_theta, intensity : float, (r,), the phase's lines where they were found, strongest 1
     scale : height of the strongest line in the smoothed scan, by the weaker ones of the lines
     width : of the smoothing that fits the peaks best, degrees
     """
 
-    features: np.ndarray
+    features: dict[str, float]
     two_theta: np.ndarray
     intensity: np.ndarray
     scale: float
     width: float
 
 
-class Residual:
-    """A scan above its background, ready to be compared with any number of phases.
+class SmoothedScan:
+    """A scan above its background, smoothed to each of `WIDTHS`, to be compared with phases.
 
     Parameters
     ----------
-    signal : float, (N_POINTS,), above the background, the strongest point 1
-    noise : float, (N_POINTS,), standard deviation
-    covered : bool, (N_POINTS,)
+    lifted, i : the scan is number ``i`` of these
     """
 
-    def __init__(self, signal, noise, covered):
-        self.signal, self.noise, self.covered = signal, noise, covered
+    def __init__(self, lifted: Lifted, i: int):
+        self.signal, self.covered = lifted.signal[i].astype(float), lifted.covered[i]
+        signal, noise = self.signal, lifted.noise(i).astype(float)
         self._transform = np.fft.rfft(signal, _PADDED)
         self.smooth = [self.smoothed(width) for width in WIDTHS]
         self.contrast = [
@@ -209,35 +196,44 @@ class Residual:
         a, b = smooth[near], model[near]
         top = np.argsort(-expected)[:3]
         floor = 1e-9
+
+        def part(numbers, of):
+            return numbers.sum() / max(of.sum(), floor)
+
         logs = np.log(np.maximum(observed, 1e-4)), np.log(expected)
         total = max(np.maximum(smooth[self.covered], 0).sum(), floor)
         explained = np.clip(np.minimum(smooth, low * model)[self.covered], 0, None).sum() / total
-        features = [
-            over_chance,
-            score,
-            np.minimum(observed, middle * expected).sum() / max(middle * expected.sum(), floor),
-            (expected * (ratio < 0.3 * middle) * visible).sum()
+        features = {
+            "alignment over chance": over_chance,
+            "alignment": score,
+            "covered": np.minimum(observed, middle * expected).sum()
+            / max(middle * expected.sum(), floor),
+            "missing": (expected * (ratio < 0.3 * middle) * visible).sum()
             / max((expected * visible).sum(), floor),
-            (weight * seen).sum() / weight.sum(),
-            (weight * visible * seen).sum() / max((weight * visible).sum(), floor),
-            _correlation(a, b),
-            a @ b / np.sqrt((a @ a) * (b @ b) + 1e-12),
-            _correlation(*logs),
-            explained,
-            (contrast > 4 * noise)[self.covered].mean(),
-            np.log(low + 1e-4),
-            np.log(middle + 1e-4),
-            np.log(middle * expected.max() / noise[place].mean() + 1e-2),
-            np.abs(moved[:-1] / MAX_STRAIN).max(initial=0),
-            abs(moved[-1]) / MAX_SHIFT,
-            len(strong),
-            np.log(width),
-            ratio[top].min() / max(middle, 1e-6),
-            (contrast[place] / np.maximum(observed, floor))[top].min(),
-            low / max(middle, floor),
-        ]
-        values = np.clip(np.nan_to_num(np.array(features, dtype=float)), -20, 20)
-        return Opinion(values, x[shown], lines.intensity[shown], float(low), width)
+            "peaks seen": part(weight * seen, weight),
+            "visible peaks seen": (weight * visible * seen).sum()
+            / max((weight * visible).sum(), floor),
+            "correlation": _correlation(a, b),
+            "cosine": a @ b / np.sqrt((a @ a) * (b @ b) + 1e-12),
+            "correlation of logarithms": _correlation(*logs),
+            "explained": explained,
+            "clutter": (contrast > 4 * noise)[self.covered].mean(),
+            "scale, 30 %": np.log(low + 1e-4),
+            "scale, 50 %": np.log(middle + 1e-4),
+            "signal": np.log(middle * expected.max() / noise[place].mean() + 1e-2),
+            "strain": np.abs(moved[:-1] / MAX_STRAIN).max(initial=0),
+            "shift": abs(moved[-1]) / MAX_SHIFT,
+            "lines": len(strong),
+            "width": np.log(width),
+            "weakest of the top three": ratio[top].min() / max(middle, 1e-6),
+            "contrast of the top three": (contrast[place] / np.maximum(observed, floor))[top].min(),
+            "evenness of scale": low / max(middle, floor),
+        }
+        features = {
+            name: float(np.clip(np.nan_to_num(float(value)), -20, 20))
+            for name, value in features.items()
+        }
+        return Opinion(features, x[shown], lines.intensity[shown], float(low), width)
 
 
 def _place(two_theta) -> np.ndarray:

@@ -1,0 +1,269 @@
+"""Files of trained networks, of which nothing can run: Keras networks, and plain arrays."""
+
+from __future__ import annotations
+
+import errno
+import io
+import json
+import math
+import tempfile
+import zipfile
+from pathlib import Path
+
+import numpy as np
+
+from ..errors import DataError, ModelError
+from .quiet_keras import import_keras
+from .writing import check_target, read_limited, write_safely
+
+#: The member of a .keras file that holds names, grid and settings.
+METADATA = "xrdclass.json"
+
+MAX_BYTES = 200_000_000  # of a file, and of its weights unpacked
+MAX_TEXT = 20_000_000  # of its metadata, and of the network's description
+MEMBERS = {METADATA, "metadata.json", "config.json", "model.weights.h5"}
+#: What a network in a file may consist of. Keras itself knows layers that run code from the file
+#: or read other files, and what it refuses of them depends on its version.
+PARTS = set(
+    """
+    Functional Sequential InputLayer DTypePolicy __keras_tensor__ __tuple__
+    Conv1D SeparableConv1D DepthwiseConv1D Dense Dropout SpatialDropout1D Flatten Reshape
+    MaxPooling1D AveragePooling1D GlobalMaxPooling1D GlobalAveragePooling1D
+    ZeroPadding1D Cropping1D UpSampling1D Activation ReLU LeakyReLU PReLU ELU Softmax
+    BatchNormalization LayerNormalization UnitNormalization Rescaling
+    Add Subtract Multiply Average Maximum Concatenate
+    GaussianNoise GaussianDropout MultiHeadAttention LSTM GRU
+    Zeros Ones Constant GlorotUniform GlorotNormal HeUniform HeNormal LecunUniform LecunNormal
+    RandomNormal RandomUniform TruncatedNormal VarianceScaling Orthogonal
+    L1 L2 L1L2 MaxNorm NonNeg UnitNorm MinMaxNorm
+    """.split()
+)
+MODULES = {None, "keras"} | {
+    f"keras.{name}"
+    for name in ("layers", "initializers", "regularizers", "constraints")
+    + ("src.models.functional", "src.models.sequential")
+}
+
+
+#: Kinds of networks, and the commands that write their files.
+KINDS = {"classifier": "train", "identifier": "train-identifier"}
+
+
+def save_network(path, network, metadata: dict, overwrite: bool = False) -> Path:
+    """Write a Keras network with a JSON member beside it; see `training.Classifier.save`."""
+    check_target(path, overwrite, ".keras")
+    # A copy leaves the optimiser's state behind, two thirds of the file, and the loss function.
+    copy = type(network).from_config(network.get_config())
+    copy.set_weights(network.get_weights())
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            whole = Path(folder) / "network.keras"
+            copy.save(whole)
+            with zipfile.ZipFile(whole, "a", zipfile.ZIP_DEFLATED) as archive:
+                archive.writestr(METADATA, json.dumps(metadata))
+            content = whole.read_bytes()
+    except OSError as error:  # of the folder for temporary files
+        raise DataError(f"{path} cannot be written: {error.strerror or error}.") from None
+    try:
+        _check_network(content)
+    except ValueError as error:
+        raise DataError(f"This network would not be loaded again: {error}.") from None
+    return write_safely(path, lambda file: file.write(content), overwrite)
+
+
+def read_metadata(path) -> dict:
+    """What a file of `save_network` or `save_arrays` says of itself; TensorFlow is not needed.
+
+    Raises
+    ------
+    ModelError
+        If the file is missing, damaged, or not written by xrdclass.
+    """
+    try:
+        with zipfile.ZipFile(io.BytesIO(_content(path))) as archive:
+            return dict(json.loads(_member(archive, METADATA, MAX_TEXT)))
+    except ModelError:
+        raise
+    except Exception:
+        raise ModelError(
+            f"{path} is no network that 'xrdclass train' or 'train-identifier' wrote, or it is "
+            "damaged: its names cannot be read. Train it again."
+        ) from None
+
+
+def described(path, kind: str, check):
+    """Names, and what ``check`` makes of the other things that a file says of itself.
+
+    Parameters
+    ----------
+    kind : "classifier" or "identifier"
+    check : called with the metadata; may raise whatever it likes
+
+    Raises
+    ------
+    ModelError
+        If the file is missing, damaged, of another kind, or ``check`` raised.
+    """
+    known, command = read_metadata(path), KINDS[kind]
+    try:
+        if known["kind"] != kind:
+            raise ValueError(f"it holds an {known['kind']}")
+        names = known["names"]
+        words = isinstance(names, list) and all(isinstance(name, str) and name for name in names)
+        if not words or not names or len(set(names)) < len(names):
+            raise ValueError("expected a list of different names")
+        return tuple(names), check(known)
+    except Exception as error:
+        raise ModelError(
+            f"{path} is no {kind} that 'xrdclass {command}' wrote ({short_reason(error)}). "
+            "Train it again."
+        ) from None
+
+
+def save_arrays(path, arrays: dict, metadata: dict, overwrite: bool = False) -> Path:
+    """Write arrays and a JSON member into one ``.npz`` file."""
+    check_target(path, overwrite, ".npz")
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **arrays)
+    with zipfile.ZipFile(buffer, "a", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr(METADATA, json.dumps(metadata))
+    return write_safely(path, lambda file: file.write(buffer.getbuffer()), overwrite)
+
+
+def load_arrays(path) -> dict[str, np.ndarray]:
+    """The float32 arrays of a file that `save_arrays` wrote; nothing in it can run.
+
+    Raises
+    ------
+    ModelError
+        If there are none, or they are no plain finite numbers.
+    """
+    arrays, size = {}, 0
+    try:
+        with zipfile.ZipFile(io.BytesIO(_content(path))) as archive:
+            for name in set(archive.namelist()) - {METADATA}:
+                content = _member(archive, name, MAX_BYTES - size)
+                size += len(content)
+                file = io.BytesIO(content)
+                np.lib.format.read_magic(file)
+                shape, _, kind = np.lib.format.read_array_header_1_0(file)
+                if kind != np.float32 or math.prod(shape) * 4 != len(content) - file.tell():
+                    raise ValueError(f"{ascii(name[:40])} is no array of plain numbers")
+                file.seek(0)
+                array = np.lib.format.read_array(file, allow_pickle=False)
+                if not np.isfinite(array).all():
+                    raise ValueError("its weights are not all finite")
+                arrays[name.removesuffix(".npy")] = array
+    except ModelError:
+        raise
+    except Exception as error:
+        raise ModelError(
+            f"The network in {path} cannot be loaded ({short_reason(error)}). Train it again."
+        ) from None
+    return arrays
+
+
+def short_reason(error: Exception) -> str:
+    """An exception's message, short and on one line."""
+    if isinstance(error, KeyError):
+        return f"it lacks {error}"
+    return " ".join(str(error).split())[:120] or type(error).__name__
+
+
+def _content(path) -> bytes:
+    return read_limited(path, MAX_BYTES, ModelError, "a file with a network of xrdclass")
+
+
+def _member(archive: zipfile.ZipFile, name: str, limit: int) -> bytes:
+    """One file of the archive, which may be larger than the archive says."""
+    member = archive.getinfo(name)
+    if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        raise ValueError(f"{name} is packed in an unusual way")
+    with archive.open(member) as file:
+        content = file.read(limit + 1)
+    if len(content) > limit:
+        raise ValueError(f"{name} has more than {limit / 1e6:.0f} MB")
+    return content
+
+
+def _check_network(content: bytes) -> None:
+    """Refuse a Keras file with anything but known layers and plain numbers in it."""
+    import h5py
+
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        names = archive.namelist()
+        if other := sorted(set(names) - MEMBERS):
+            raise ValueError(f"it holds {ascii(other[0][:40])}, which is no part of a network")
+        if len(names) > len(set(names)):
+            raise ValueError("it holds two files of one name")
+        config = json.loads(_member(archive, "config.json", MAX_TEXT))
+        weights = _member(archive, "model.weights.h5", MAX_BYTES)
+    places = [config]
+    for place in places:
+        if isinstance(place, dict):
+            kind, module = place.get("class_name"), place.get("module")
+            known = place.get("registered_name") in (None, kind)
+            if ("class_name" in place or "module" in place) and (
+                kind not in PARTS or module not in MODULES or not known
+            ):
+                raise ValueError(f"it holds {ascii(f'{module}.{kind}'[:60])}, no layer known here")
+            places += place.values()
+        elif isinstance(place, list):
+            places += place
+        elif isinstance(place, int) and abs(place) > 10_000_000:
+            raise ValueError(f"it asks for {place} of something")
+    with h5py.File(io.BytesIO(weights), "r") as file:
+        groups, size = [file], 0
+        for group in groups:
+            for name in group:
+                # Other links and kinds of storage lead to other files.
+                if not isinstance(group.get(name, getlink=True), h5py.HardLink):
+                    raise ValueError("its weights lie elsewhere")
+                item = group[name]
+                if isinstance(item, h5py.Group):
+                    groups.append(item)
+                    if len(groups) > 10_000:
+                        raise ValueError("its weights are nested without end")
+                    continue
+                if item.dtype.kind not in "fiu" or item.external or item.is_virtual:
+                    raise ValueError("its weights are no plain numbers")
+                size += item.nbytes
+                if size > MAX_BYTES:
+                    raise ValueError(f"its weights have more than {MAX_BYTES / 1e6:.0f} MB")
+
+
+def load_network(path, input_shape: tuple, output_shape: tuple):
+    """The Keras network in a file. Nothing in the file can run code.
+
+    Raises
+    ------
+    ModelError
+        If it cannot be loaded or has not these shapes, each without the first axis.
+    """
+    keras = import_keras()
+    try:
+        if Path(path).suffix != ".keras":  # Keras would take it for an older format, by its name
+            raise ValueError("its name does not end in .keras")
+        _check_network(_content(path))
+        network = keras.saving.load_model(Path(path), compile=False, safe_mode=True)
+        shapes = tuple(network.input_shape[1:]), tuple(network.output_shape[1:])
+        if not all(np.isfinite(weights).all() for weights in network.get_weights()):
+            raise ValueError("its weights are not all finite")
+    except ModelError:
+        raise
+    except Exception as error:
+        if getattr(error, "errno", None) in (errno.ENOSPC, errno.EFBIG, errno.EROFS):
+            raise ModelError(
+                f"{path} cannot be loaded: {error.strerror} in the folder for temporary files, "
+                f"{tempfile.gettempdir()}. Make room there, or name another folder in TMPDIR."
+            ) from None
+        raise ModelError(
+            f"The network in {path} cannot be loaded ({short_reason(error)}). It may be damaged or "
+            f"of another Keras version; this is Keras {keras.__version__}. Train it again."
+        ) from None
+    if shapes != (input_shape, output_shape):
+        raise ModelError(
+            f"The network in {path} does not fit its own names and grid: expected shapes "
+            f"{input_shape} and {output_shape}, found {shapes}. Train it again."
+        )
+    return network

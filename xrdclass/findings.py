@@ -1,0 +1,111 @@
+"""What is said of one measured scan, and how a scan is brought to a network's grid."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from .diffraction import Radiation, convert_two_theta, radiation
+from .errors import DataError
+from .patterns import TwoThetaGrid, resample
+from .scans import Scan
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What a network says of one scan.
+
+    Attributes
+    ----------
+    name : of the scan
+    phases : names of the phases found, none: ()
+    foreign : whether there are peaks that none of the phases explains; a `training.Classifier`,
+        with one answer out of several, cannot know, and always says False
+    probability : for each phase, 0...1
+    warnings : sentences about what makes the answer doubtful
+    two_theta, signal : float, (points,), degrees and what the network was shown of the scan: its
+        intensity, or an identifier's: above the background, strongest point 1
+    wavelength, wavelength_source : Å, and who said so: "given" by the caller, "stated" by the
+        file, or "assumed"
+    threshold : a phase is named from this probability on; None if the likeliest always is
+    fitted : name -> calculated pattern of each phase found, fitted under the signal
+    mass : name -> parts by weight among the phases found, adding up to 1
+    """
+
+    name: str
+    phases: tuple[str, ...]
+    foreign: bool
+    probability: dict[str, float]
+    warnings: tuple[str, ...]
+    two_theta: np.ndarray
+    signal: np.ndarray
+    wavelength: float
+    wavelength_source: str
+    threshold: float | None = None
+    fitted: dict[str, np.ndarray] = field(default_factory=dict)
+    mass: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def answer(self) -> str:
+        """The answer in words, such as "rutile (0.99), and something else"."""
+        found = " + ".join(f"{phase} ({self.probability[phase]:.2f})" for phase in self.phases)
+        if not self.foreign:
+            return found or "none of the phases"
+        return f"{found}, and something else" if found else "none of the phases; something else"
+
+    @property
+    def remaining(self) -> np.ndarray:
+        """What the phases found leave unexplained of the signal."""
+        return self.signal - sum(self.fitted.values(), np.zeros(len(self.signal)))
+
+
+@dataclass(frozen=True)
+class GridScan:
+    """A scan on a grid: what `on_grid` gives.
+
+    Attributes
+    ----------
+    intensity : float32, (grid.n_points,); beyond the scan's ends its outermost intensity
+    covered : bool, (grid.n_points,), where the scan has data
+    radiation, source : of the measurement, and who said so; see `Finding`
+    warnings : sentences about what was changed
+    """
+
+    intensity: np.ndarray
+    covered: np.ndarray
+    radiation: Radiation
+    source: str
+    warnings: tuple[str, ...]
+
+
+def on_grid(scan: Scan, grid: TwoThetaGrid, wavelength="Cu", measured_with=None) -> GridScan:
+    """A scan on a grid, at the angles that another wavelength would have shown.
+
+    Parameters
+    ----------
+    grid, wavelength : of the patterns that the scan is to be compared with; a name or Å
+    measured_with : a name or Å; by default what the scan states, or else ``wavelength``
+
+    Raises
+    ------
+    DataError
+        If scan and grid do not overlap.
+    """
+    shown = radiation(wavelength)
+    measured = radiation(measured_with or scan.wavelength or shown)
+    source = "given" if measured_with else "stated" if scan.wavelength else "assumed"
+    two_theta, intensity, warnings = scan.two_theta, scan.intensity, ()
+    if abs(measured.mean - shown.mean) > 1e-3:
+        two_theta = convert_two_theta(two_theta, measured, shown)
+        reached = np.isfinite(two_theta)
+        two_theta, intensity = two_theta[reached], intensity[reached]
+        warnings = (
+            f"Measured with {measured.name} radiation; its angles were converted to {shown.name}.",
+        )
+    try:
+        values = resample(two_theta, intensity, grid)
+    except DataError as error:
+        raise DataError(f"{scan.name}: {error}") from None
+    covered = (grid.two_theta >= two_theta[0]) & (grid.two_theta <= two_theta[-1])
+    return GridScan(values, covered, measured, source, warnings)

@@ -1,0 +1,122 @@
+"""The proposing network's forward pass in NumPy: no TensorFlow is needed to ask it.
+
+The layers of `models.identifier_cnn`, with each batch normalisation folded into the convolution
+before it: a factor and an addend for each filter, as they are constants once training is over.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+#: Patterns that are worked on together: more of them leave the processor's cache.
+BATCH = 16
+
+
+@dataclass(frozen=True)
+class Convolution:
+    """One convolution with "same" padding, ReLU, and max-pooling.
+
+    Attributes
+    ----------
+    kernel : float32, (size, channels, filters)
+    bias : float32, (filters,)
+    stride, pool : points
+    """
+
+    kernel: np.ndarray
+    bias: np.ndarray
+    stride: int = 1
+    pool: int = 1
+
+    def __call__(self, x):
+        """(n, points, channels) -> (n, fewer points, filters)."""
+        size, channels, filters = self.kernel.shape
+        n, points = len(x), x.shape[1]
+        steps = -(-points // self.stride)
+        missing = max((steps - 1) * self.stride + size - points, 0)
+        x = np.pad(x, ((0, 0), (missing // 2, missing - missing // 2), (0, 0)))
+        # Each window is one row, so that all of them times all filters are one matrix product.
+        windows = np.lib.stride_tricks.sliding_window_view(x, size, axis=1)[:, :: self.stride]
+        rows = windows.transpose(0, 1, 3, 2).reshape(n * steps, size * channels)
+        y = rows @ self.kernel.reshape(-1, filters) + self.bias
+        y = np.maximum(y, 0).reshape(n, steps, filters)
+        if self.pool == 1:
+            return y
+        kept = steps // self.pool
+        return y[:, : kept * self.pool].reshape(n, kept, self.pool, filters).max(axis=2)
+
+
+@dataclass(frozen=True)
+class Network:
+    """Convolutions, then dense layers: ReLU between them, a probability from each last unit.
+
+    ``dense`` holds pairs (weights (units before, units), bias (units,)), float32.
+    """
+
+    convolutions: tuple[Convolution, ...]
+    dense: tuple[tuple[np.ndarray, np.ndarray], ...]
+
+    def __call__(self, inputs) -> np.ndarray:
+        """Probabilities, float64 (n, outputs), for inputs (n, points, channels)."""
+        parts = [self._answer(inputs[i : i + BATCH]) for i in range(0, len(inputs), BATCH)]
+        return np.concatenate(parts) if parts else np.zeros((0, len(self.dense[-1][1])))
+
+    def _answer(self, x):
+        x = np.asarray(x, dtype=np.float32)
+        for layer in self.convolutions:
+            x = layer(x)
+        x = x.reshape(len(x), -1)
+        for weights, bias in self.dense[:-1]:
+            x = np.maximum(x @ weights + bias, 0)
+        weights, bias = self.dense[-1]
+        return 1 / (1 + np.exp(-np.clip((x @ weights + bias).astype(float), -80, 80)))
+
+    @classmethod
+    def from_keras(cls, model) -> Network:
+        """The layers of a `models.identifier_cnn`, normalisation folded in."""
+        convolutions, dense = [], []
+        for layer in model.layers:
+            kind = type(layer).__name__
+            values = [np.asarray(w, dtype=np.float32) for w in layer.get_weights()]
+            if kind == "Conv1D":
+                bias = values[1] if layer.use_bias else np.zeros(layer.filters, np.float32)
+                convolutions.append([values[0], bias, layer.strides[0], 1])
+            elif kind == "BatchNormalization":
+                factor, addend, mean, variance = values
+                factor = factor / np.sqrt(variance + layer.epsilon)
+                kernel, bias = convolutions[-1][:2]
+                convolutions[-1][:2] = kernel * factor, (bias - mean) * factor + addend
+            elif kind == "MaxPooling1D":
+                convolutions[-1][3] = layer.pool_size[0]
+            elif kind == "Dense":
+                dense.append(tuple(values))
+        return cls(tuple(Convolution(*parts) for parts in convolutions), tuple(dense))
+
+    def to_arrays(self) -> dict[str, np.ndarray]:
+        """Named arrays, as `from_arrays` takes them; strides and pools are in `steps`."""
+        arrays = {}
+        for i, layer in enumerate(self.convolutions):
+            arrays |= {f"kernel_{i}": layer.kernel, f"bias_{i}": layer.bias}
+        for i, (weights, bias) in enumerate(self.dense):
+            arrays |= {f"weights_{i}": weights, f"dense_bias_{i}": bias}
+        return arrays
+
+    @property
+    def steps(self) -> list[list[int]]:
+        """Stride and pool of each convolution."""
+        return [[layer.stride, layer.pool] for layer in self.convolutions]
+
+    @classmethod
+    def from_arrays(cls, arrays: dict, steps) -> Network:
+        """What `to_arrays` made; KeyError, TypeError or ValueError if it is nothing of the kind."""
+        n_dense = (len(arrays) - 2 * len(steps)) // 2
+        if not all(isinstance(s, int) and 1 <= s <= 100 for pair in steps for s in pair):
+            raise ValueError("its strides and pools are no small numbers")
+        convolutions = tuple(
+            Convolution(arrays[f"kernel_{i}"], arrays[f"bias_{i}"], *pair)
+            for i, pair in enumerate(steps)
+        )
+        dense = [(arrays[f"weights_{i}"], arrays[f"dense_bias_{i}"]) for i in range(n_dense)]
+        return cls(convolutions, tuple(dense))
