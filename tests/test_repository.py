@@ -182,6 +182,16 @@ def test_workflow_tests_the_declared_pythons():
     assert f"{limits}({matrix[-1].replace('.', ', ')})" in makefile
 
 
+def test_code_and_cells_of_the_lessons_are_linted_and_formatted():
+    ruff = [sys.executable, "-m", "ruff"]
+    version = subprocess.run([*ruff, "--version"], capture_output=True, text=True).stdout
+    if version.split()[-1:] != [constraints()["ruff"]]:
+        pytest.skip("Another ruff than the tested one may format otherwise.")
+    for job in (["check"], ["format", "--check"]):
+        done = subprocess.run([*ruff, *job, "."], cwd=ROOT, capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout + done.stderr
+
+
 def test_citation_has_the_version_of_the_package():
     citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
     assert citation["version"] == pyproject()["version"]
