@@ -18,7 +18,7 @@ from ..files.networks import described, load_arrays, read_metadata, save_arrays,
 from ..findings import Finding, GridScan, on_grid
 from ..scans import Scan
 from ..training import Classifier
-from .background import N_POINTS, TWO_THETA
+from .background import N_POINTS, TWO_THETA, above_background
 from .judge import (
     N_FOREIGN_FEATURES,
     N_PHASE_FEATURES,
@@ -74,6 +74,10 @@ class Identifier:
     foreign_judge: Judge
     threshold: float = 0.5
     settings: dict = field(default_factory=dict)
+
+    def propose(self, counts, covered) -> np.ndarray:
+        """The network's probabilities, float, (n, phases + 1); the last is "foreign"."""
+        return self.network(above_background(counts, covered).network_input)
 
     def examine(self, counts, covered) -> list[Examination]:
         """Network and second opinions on scans that lie on `MIXTURE_GRID`, (n, points) each."""
