@@ -6,7 +6,17 @@ from pymatgen.analysis.diffraction.xrd import XRDCalculator
 from pymatgen.core import Lattice, Structure
 from pymatgen.symmetry.analyzer import SpacegroupAnalyzer
 
-from xrdclass.diffraction import RADIATIONS, bragg, convert_two_theta, lines, radiation, reflections
+from xrdclass.diffraction import (
+    RADIATIONS,
+    bragg,
+    convert_two_theta,
+    d_spacing,
+    lines,
+    lorentz_polarisation,
+    radiation,
+    reflections,
+    structure_factor,
+)
 from xrdclass.errors import DataError
 from xrdclass.phases import Phase, load_phases
 
@@ -215,6 +225,38 @@ def test_d_spacings_by_hand():
     assert found.two_theta[0] == pytest.approx(2 * np.degrees(np.arcsin(CU / np.sqrt(2) / a)))
     assert found.multiplicity[0] == 4 and found.multiplicity[by_hkl[0, 1, 1]] == 8
     assert found.strongest(1)[0] == 0
+
+
+def test_d_spacings_equal_pymatgen():
+    lattice = PHASES["tilted"].structure.lattice
+    hkl = np.array([(1, 0, 0), (0, -2, 1), (3, 1, -2)])
+    expected = [lattice.d_hkl(h) for h in hkl.tolist()]
+    assert np.allclose(d_spacing(hkl, lattice.matrix), expected)
+    two = d_spacing(hkl, lattice.matrix * np.array([1, 2])[:, None, None])
+    assert np.allclose(two, [expected, 2 * np.array(expected)])
+
+
+def test_structure_factors_are_the_sums_over_atoms():
+    """With f of its atoms at s = 0 a crystal scatters 000 like all its electrons together."""
+    table = reflections(PHASES["tilted"], 1.5)
+    none = np.zeros((1, len(table.hkl)))
+    sites = PHASES["tilted"].structure
+    by_hand = sum(
+        site.specie.Z * np.exp(2j * np.pi * table.hkl @ site.frac_coords) for site in sites
+    )
+    assert np.allclose(structure_factor(table, none)[0], by_hand)
+    # Ti scatters 2 electrons less, 3 i more: as it would near an absorption edge.
+    added = np.where(np.array(table.elements) == "Ti", -2 + 3j, 0)
+    titanium = np.exp(2j * np.pi * table.hkl @ sites[0].frac_coords)
+    changed = structure_factor(table, none, added)[0]
+    assert np.allclose(changed - by_hand, (-2 + 3j) * titanium)
+
+
+def test_lorentz_polarisation_by_hand():
+    # At theta = 45 degrees cos 2 theta = 0, sin^2 theta = 1/2: 1 / (1/2 * 1/sqrt 2) = 2 sqrt 2.
+    assert lorentz_polarisation(np.radians(45)) == pytest.approx(2 * np.sqrt(2))
+    # At 30 degrees: (1 + 1/4) / (1/4 * sqrt(3)/2) = 10 / sqrt 3.
+    assert lorentz_polarisation(np.radians(30)) == pytest.approx(10 / np.sqrt(3))
 
 
 def test_strongest_lines_lie_where_the_literature_has_them():

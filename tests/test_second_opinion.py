@@ -114,7 +114,7 @@ def test_moves_are_the_derivatives_of_braggs_law(name):
         slope = np.degrees(2 * (up - down)) / (2 * small)
         assert np.allclose(found.moves[:, column], slope[rows], rtol=1e-5, atol=1e-3)
     # A displaced sample, as the simulation moves its peaks: 2 s cos(theta) / R.
-    variation = Variation(strain=0, texture=0, displacement=(-0.3, -0.3))
+    variation = Variation(strain=0, texture=0, displacement=(0.3, 0.3))
     drawn = draw(table, variation, 1, np.random.default_rng(0))
     shift = peaks(table, drawn, variation, radiation("Cu"))[0][0] - plain
     unit = np.degrees(2 * 0.3 / variation.radius)

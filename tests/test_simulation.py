@@ -25,6 +25,7 @@ from xrdclass.simulation import (
     gaussian,
     lorentzian,
     march_dollase,
+    peak_shift,
     peaks,
     pseudo_voigt,
     render,
@@ -239,16 +240,38 @@ def test_zero_shift_and_displacement_move_peaks_by_their_formulas():
     for radius in (150.0, 240.0):
         variation = replace(FIXED, radius=radius)
         moved = peaks(table, drawn_as(table, displacement=0.1), variation, CU)[0][0]
-        assert np.allclose(moved - still, -np.degrees(2 * 0.1 * cosine / radius))
-    # End to end, at the first line: a displaced sample appears at lower angles.
+        assert np.allclose(moved - still, np.degrees(2 * 0.1 * cosine / radius))
+    # End to end, at the first line: a sample too high appears at larger angles.
     grid = TwoThetaGrid(24, 31, 0.01)
     x = grid.two_theta
     centres = []
     for variation in (FIXED, replace(FIXED, zero_shift=(0.2, 0.2), displacement=(0.3, 0.3))):
         y = simulate([RUTILE], 1, variation, grid).intensity[0].astype(float)
         centres.append((x * y).sum() / y.sum())
-    by_hand = 0.2 - np.degrees(2 * 0.3 * np.cos(np.radians(centres[0] / 2)) / 200)
+    by_hand = 0.2 + np.degrees(2 * 0.3 * np.cos(np.radians(centres[0] / 2)) / 200)
     assert centres[1] - centres[0] == pytest.approx(by_hand, abs=1e-3)
+
+
+@pytest.mark.parametrize("bragg_angle", [12.0, 35.0, 60.0])
+@pytest.mark.parametrize("height", [0.2, -0.2])
+def test_a_sample_too_high_moves_peaks_as_its_rays_do(bragg_angle, height):
+    """Bragg-Brentano: source and detector stand at theta on a circle around the axis.
+
+    The beam aims at the axis, meets the raised surface before it, and is diffracted by twice the
+    Bragg angle. Where must the detector stand to see it?
+    """
+    radius, turn = 200.0, np.radians(2 * bragg_angle)
+
+    def misses(theta):
+        meets = np.array([-height / np.tan(theta), height])
+        seen = radius * np.array([np.cos(theta), np.sin(theta)]) - meets
+        return theta + np.arctan2(seen[1], seen[0]) - turn
+
+    theta = brentq(misses, 0.8 * turn / 2, 1.2 * turn / 2)
+    shift = np.degrees(2 * theta) - 2 * bragg_angle
+    formula = peak_shift(np.radians(bragg_angle), 0.0, height, radius)
+    assert shift == pytest.approx(formula, rel=0.01)
+    assert np.sign(shift) == np.sign(height), "Too high means larger angles."
 
 
 @pytest.mark.parametrize("r", [0.3, 0.7, 1.0, 1.6, 3.0])

@@ -93,8 +93,8 @@ class Reflections:
     hkl : int, (r, 3), one reflection of each set of symmetry equivalents
     multiplicity : int, (r,)
     equivalents : int, (r, e, 3), the equivalents, Friedel mates left out; all equally often
-    products : float, (r, p), Re(G_i G_j*) for each pair of elements, off-diagonal ones doubled
-    pairs : int, (p, 2), which elements each product belongs to
+    elements : their symbols
+    geometric : complex, (r, elements), G
     scattering : float, (elements, 9), atomic number, then a and b of the scattering factor
     strain_basis : float, (k, 3, 3), the strains that keep the crystal system
     """
@@ -104,8 +104,8 @@ class Reflections:
     hkl: np.ndarray
     multiplicity: np.ndarray
     equivalents: np.ndarray
-    products: np.ndarray
-    pairs: np.ndarray
+    elements: tuple[str, ...]
+    geometric: np.ndarray
     scattering: np.ndarray
     strain_basis: np.ndarray
 
@@ -131,12 +131,7 @@ def reflections(phase: Phase, d_min: float, strain: float = 0.0) -> Reflections:
     multiplicity = np.array([len(np.unique(row)) for row in codes], dtype=int)
 
     elements, occupancy, coordinates = _scatterers(structure)
-    phases = np.exp(2j * np.pi * hkl @ coordinates.T)
-    geometric = phases @ occupancy.T
-    pairs = np.array([(i, j) for i in range(len(elements)) for j in range(i, len(elements))])
-    products = np.real(geometric[:, pairs[:, 0]] * geometric[:, pairs[:, 1]].conj())
-    products *= np.where(pairs[:, 0] == pairs[:, 1], 1, 2)
-
+    geometric = np.exp(2j * np.pi * hkl @ coordinates.T) @ occupancy.T
     present = (np.abs(geometric) > 1e-5).any(axis=1)
     return Reflections(
         name=phase.name,
@@ -144,8 +139,8 @@ def reflections(phase: Phase, d_min: float, strain: float = 0.0) -> Reflections:
         hkl=hkl[present],
         multiplicity=multiplicity[present],
         equivalents=images[present][:, : len(rotations) // 2],
-        products=products[present],
-        pairs=pairs,
+        elements=tuple(elements),
+        geometric=geometric[present],
         scattering=np.array([_scattering_parameters(e) for e in elements]),
         strain_basis=strain_basis,
     )
@@ -180,8 +175,8 @@ def _indices_within(lattice: np.ndarray, d_min: float) -> np.ndarray:
     largest = np.floor(np.linalg.norm(lattice, axis=1) / d_min).astype(int)
     axes = [np.arange(-m, m + 1) for m in largest]
     hkl = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, 3)
-    q = np.linalg.norm(hkl @ np.linalg.inv(lattice).T, axis=1)
-    return hkl[(q > 0) & (q <= 1 / d_min)]
+    hkl = hkl[hkl.any(axis=1)]
+    return hkl[d_spacing(hkl, lattice) >= d_min]
 
 
 def _code(hkl: np.ndarray) -> np.ndarray:
@@ -253,12 +248,62 @@ def _largest_stretch(basis: np.ndarray) -> float:
     return float(np.abs(np.linalg.eigvalsh(np.einsum("nk,kij->nij", corners, basis))).max())
 
 
+def reciprocal_metric(lattice) -> np.ndarray:
+    """G* of cells whose vectors are the rows of ``lattice``, (..., 3, 3): 1/d^2 = h G* h, Å^-2."""
+    inverse = np.linalg.inv(lattice)
+    return inverse.swapaxes(-1, -2) @ inverse
+
+
+def d_spacing(hkl, lattice) -> np.ndarray:
+    """Distances of lattice planes, Å.
+
+    Parameters
+    ----------
+    hkl : int, (r, 3), none of them 000
+    lattice : float, (3, 3) or (n, 3, 3), rows are the cell vectors in Å
+
+    Returns
+    -------
+    float, (r,) or (n, r)
+    """
+    return 1 / np.sqrt(_inverse_square(hkl, reciprocal_metric(lattice)))
+
+
+def _inverse_square(hkl, metric) -> np.ndarray:
+    """1/d^2 = h G* h, (r,) or (n, r)."""
+    h, k, m = np.asarray(hkl, dtype=float).T
+    quadratic = np.stack([h * h, k * k, m * m, 2 * k * m, 2 * h * m, 2 * h * k])
+    return metric[..., (0, 1, 2, 1, 0, 0), (0, 1, 2, 2, 2, 1)] @ quadratic
+
+
+def structure_factor(table: Reflections, s_squared, dispersion=0.0) -> np.ndarray:
+    """F = sum over atoms of f exp(2 pi i h.x), the atoms of each element taken together.
+
+    Parameters
+    ----------
+    table : Reflections of one phase
+    s_squared : float, (n, r), (sin theta / lambda)^2 in each of n cells, Å^-2
+    dispersion : (elements,), optional; what the wavelength adds to each element's f, electrons
+
+    Returns
+    -------
+    complex, (n, r), electrons
+    """
+    added = np.broadcast_to(dispersion, len(table.elements))
+    parts = zip(table.scattering, added, table.geometric.T, strict=True)
+    return sum((_scattering_factor(p, s_squared) + extra) * g for p, extra, g in parts)
+
+
+def lorentz_polarisation(theta) -> np.ndarray:
+    """Factor (1 + cos^2 2theta) / (sin^2 theta cos theta) of an unpolarised tube; radians."""
+    return (1 + np.cos(2 * theta) ** 2) / (np.sin(theta) ** 2 * np.cos(theta))
+
+
 def bragg(table: Reflections, wavelength: float, strain: np.ndarray):
     """Bragg angles and integrated intensities of a batch of strained cells.
 
-    Bragg's law, and intensity = multiplicity * |F|^2 * Lorentz-polarisation factor
-    (1 + cos^2 2theta) / (sin^2 theta cos theta), without texture or absorption. The atomic
-    scattering factors are pymatgen's, f = Z - 41.78214 s^2 sum a exp(-b s^2), s = 1/(2d).
+    Bragg's law, and intensity = multiplicity * |F|^2 * Lorentz-polarisation factor, without
+    texture or absorption.
 
     Parameters
     ----------
@@ -272,31 +317,22 @@ def bragg(table: Reflections, wavelength: float, strain: np.ndarray):
     intensity : float, (n, r), arbitrary units, 0 where theta is NaN
     reciprocal_metric : float, (n, 3, 3), so that 1/d^2 = h G* h, Å^-2
     """
-    cells = table.lattice @ (np.eye(3) + strain)
-    inverse = np.linalg.inv(cells)
-    metric = inverse.transpose(0, 2, 1) @ inverse
-    h, k, m = table.hkl.T.astype(float)
-    quadratic = np.stack([h * h, k * k, m * m, 2 * k * m, 2 * h * m, 2 * h * k])
-    upper = metric[:, (0, 1, 2, 1, 0, 0), (0, 1, 2, 2, 2, 1)]
-    s_squared = upper @ quadratic / 4  # (sin theta / lambda)^2
-
+    metric = reciprocal_metric(table.lattice @ (np.eye(3) + strain))
+    s_squared = _inverse_square(table.hkl, metric) / 4  # (sin theta / lambda)^2
     sine = wavelength * np.sqrt(s_squared)
-    reached = sine < 1
-    theta = np.arcsin(np.where(reached, sine, np.nan))
+    theta = np.arcsin(np.where(sine < 1, sine, np.nan))
+    factor = structure_factor(table, s_squared)
+    intensity = table.multiplicity * (factor.real**2 + factor.imag**2) * lorentz_polarisation(theta)
+    return theta, np.where(sine < 1, intensity, 0.0), metric
 
-    intensity = _squared_structure_factor(table, s_squared) * table.multiplicity
+
+def change_wavelength(theta, wavelength: float, other: float) -> np.ndarray:
+    """Where the planes that reflect one wavelength at ``theta`` reflect another; radians.
+
+    NaN where the other one is too long for their d-spacing.
+    """
     with np.errstate(invalid="ignore"):
-        factor = (1 + np.cos(2 * theta) ** 2) / (sine**2 * np.cos(theta))
-    return theta, np.where(reached, intensity * factor, 0.0), metric
-
-
-def _squared_structure_factor(table: Reflections, s_squared: np.ndarray) -> np.ndarray:
-    """|F|^2 of each reflection in each cell, (n, r), in electrons squared."""
-    f = [_scattering_factor(parameters, s_squared) for parameters in table.scattering]
-    result = np.zeros_like(s_squared)
-    for (i, j), product in zip(table.pairs, table.products.T, strict=True):
-        result += product * f[i] * f[j]
-    return np.maximum(result, 0)
+        return np.arcsin(np.sin(theta) * other / wavelength)
 
 
 @dataclass(frozen=True)
@@ -370,7 +406,6 @@ def convert_two_theta(two_theta, measured_with, shown_for) -> np.ndarray:
     -------
     float, (n,), degrees; NaN where the other wavelength cannot reach the d-spacing
     """
-    sine = np.sin(np.radians(np.asarray(two_theta, dtype=float) / 2))
-    sine = sine * radiation(shown_for).mean / radiation(measured_with).mean
-    with np.errstate(invalid="ignore"):
-        return np.degrees(2 * np.arcsin(sine))
+    theta = np.radians(np.asarray(two_theta, dtype=float) / 2)
+    lengths = radiation(measured_with).mean, radiation(shown_for).mean
+    return np.degrees(2 * change_wavelength(theta, *lengths))

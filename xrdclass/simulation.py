@@ -10,7 +10,7 @@ from functools import partial
 
 import numpy as np
 
-from .diffraction import Radiation, Reflections, bragg, radiation, reflections
+from .diffraction import Radiation, Reflections, bragg, change_wavelength, radiation, reflections
 from .errors import DataError, need_range
 from .patterns import DEFAULT_GRID, PatternSet, TwoThetaGrid
 from .phases import Phase
@@ -38,14 +38,15 @@ class Variation:
         parameters of the crystal system
     texture : 0 to 1; the crystallites' orientations make a reflection at most this part weaker
         than the one they favour most
-    domain_size : crystallite size, nm (Scherrer's D)
+    domain_size : crystallite size, nm (Scherrer's D); called so throughout the code
     micro_strain : relative spread of d within the sample
     profile : "gaussian", "lorentzian", "pseudo-voigt" or "voigt"
     eta : Lorentzian part of a pseudo-Voigt or Voigt profile, 0 to 1
     k_alpha2 : whether the doublet is resolved into K-alpha1 and K-alpha2, 2:1
     caglioti : pairs for U, V and W of the instrument's width H^2 = U tan^2 + V tan + W, degrees^2
     zero_shift : degrees
-    displacement : of the sample from the goniometer's axis, mm
+    displacement : how far the sample lies above the goniometer's axis, mm; a sample too high moves
+        lines to larger angles
     radius : of the goniometer, mm
     texture_model : "march-dollase", or "original" for the factor of the original recipe
     """
@@ -149,6 +150,44 @@ def scherrer_fwhm(theta, domain_size, wavelength):
     ``theta`` in radians, ``domain_size`` in nm, ``wavelength`` in Å.
     """
     return np.degrees(0.9 * wavelength / (10 * domain_size * np.cos(theta)))
+
+
+def strain_fwhm(theta, micro_strain):
+    """Peak width in degrees two-theta from a relative spread of d: 4 epsilon tan theta.
+
+    A. R. Stokes & A. J. C. Wilson (1944), Proc. Phys. Soc. 56, 174-181. ``theta`` in radians.
+    """
+    return np.degrees(4 * micro_strain * np.tan(theta))
+
+
+def caglioti_fwhm(theta, u, v, w):
+    """Peak width in degrees two-theta from the instrument: H^2 = U tan^2 + V tan + W.
+
+    G. Caglioti, A. Paoletti & F. P. Ricci (1958), Nucl. Instrum. 3, 223-228. ``theta`` in
+    radians; U, V and W in degrees^2. Where H^2 would be negative the width is 0.
+    """
+    tangent = np.tan(theta)
+    return np.sqrt(np.maximum(u * tangent**2 + v * tangent + w, 0))
+
+
+def peak_shift(theta, zero_shift, displacement, radius):
+    """How far a peak moves, degrees two-theta: zero shift + 2 s cos theta / R.
+
+    A sample that lies too high, s > 0, meets the beam early and moves peaks to larger angles.
+    ``theta`` in radians, ``zero_shift`` in degrees, ``displacement`` s and ``radius`` R of the
+    goniometer in mm.
+    """
+    return zero_shift + np.degrees(2 * displacement * np.cos(theta) / radius)
+
+
+def doublet(theta, source: Radiation):
+    """Where the K-alpha1 and the K-alpha2 line lie, and their parts of the intensity, 2:1.
+
+    ``theta``, radians, is the angle of the mean wavelength; the answer is two pairs of angle,
+    radians (NaN if out of reach), and part.
+    """
+    lengths = ((source.k_alpha1, 2 / 3), (source.k_alpha2, 1 / 3))
+    return [(change_wavelength(theta, source.mean, length), part) for length, part in lengths]
 
 
 def march_dollase(cos_squared, r):
@@ -294,24 +333,27 @@ def peaks(table: Reflections, drawn: dict, variation: Variation, source: Radiati
     """
     theta, area, metric = bragg(table, source.mean, drawn["strain"])
     area = area * _texture_factor(table, drawn, variation, metric)
-    tangent = np.tan(theta)
-    size = scherrer_fwhm(theta, drawn["domain_size"][:, None], source.mean)
-    strain = np.degrees(4 * drawn["micro_strain"][:, None] * tangent)
-    u, v, w = (column[:, None] for column in drawn["caglioti"].T)
-    instrument = np.maximum(u * tangent**2 + v * tangent + w, 0)
-    fwhm = np.sqrt(size**2 + strain**2 + instrument)
-    shift = drawn["zero_shift"][:, None] - np.degrees(
-        2 * drawn["displacement"][:, None] * np.cos(theta) / variation.radius
+    return observed_peaks(theta, area, drawn, variation, source)
+
+
+def observed_peaks(theta, area, drawn: dict, variation: Variation, source: Radiation):
+    """What sample and instrument make of lines at ``theta``, radians, (n, r); see `peaks`.
+
+    Widths of different origin add in squares, as those of Gaussians do.
+    """
+    column = {key: drawn[key][:, None] for key in ("domain_size", "micro_strain")}
+    fwhm = np.sqrt(
+        scherrer_fwhm(theta, column["domain_size"], source.mean) ** 2
+        + strain_fwhm(theta, column["micro_strain"]) ** 2
+        + caglioti_fwhm(theta, *drawn["caglioti"].T[:, :, None]) ** 2
     )
-    if not variation.k_alpha2 or source.k_alpha1 == source.k_alpha2:
-        two_theta = np.degrees(2 * theta) + shift
-    else:
-        sine = np.sin(theta) / source.mean
-        doublet = np.concatenate([sine * source.k_alpha1, sine * source.k_alpha2], axis=1)
-        with np.errstate(invalid="ignore"):
-            two_theta = np.degrees(2 * np.arcsin(doublet)) + np.tile(shift, 2)
-        area = np.concatenate([area * (2 / 3), area * (1 / 3)], axis=1)
-        fwhm = np.tile(fwhm, 2)
+    zero_shift, displacement = drawn["zero_shift"][:, None], drawn["displacement"][:, None]
+    shift = peak_shift(theta, zero_shift, displacement, variation.radius)
+    single = not variation.k_alpha2 or source.k_alpha1 == source.k_alpha2
+    copies = [(theta, 1)] if single else doublet(theta, source)
+    two_theta = np.concatenate([np.degrees(2 * angle) + shift for angle, _ in copies], axis=1)
+    area = np.concatenate([area * part for _, part in copies], axis=1)
+    fwhm = np.tile(fwhm, len(copies))
     lost = ~np.isfinite(two_theta)
     return np.where(lost, 0, two_theta), np.where(lost, 0, area), np.where(lost, 1, fwhm)
 

@@ -11,7 +11,12 @@ from functools import cache
 
 import numpy as np
 
-from ..diffraction import atomic_scattering_factor
+from ..diffraction import (
+    RADIATIONS,
+    atomic_scattering_factor,
+    d_spacing,
+    lorentz_polarisation,
+)
 
 #: Space groups that many compounds have; the others are drawn less often.
 COMMON_GROUPS = (
@@ -123,7 +128,8 @@ def _lines(cell, atoms):
         return None
     half = [np.arange(0, largest[0] + 1), *(np.arange(-m, m + 1) for m in largest[1:])]
     hkl = np.stack(np.meshgrid(*half, indexing="ij"), axis=-1).reshape(-1, 3)
-    q = np.linalg.norm(hkl @ np.linalg.inv(cell).T, axis=1)
+    hkl = hkl[hkl.any(axis=1)]
+    q = 1 / d_spacing(hkl, cell)
     kept = (q > 1 / 25) & (q < 1 / D_MIN)
     hkl, q = hkl[kept], q[kept]
     factor = np.zeros(len(q), dtype=complex)
@@ -135,8 +141,7 @@ def _lines(cell, atoms):
     # Reflections of one d-spacing are one line.
     _, line = np.unique(np.rint(q * 20_000).astype(int), return_inverse=True)
     strength, q = np.bincount(line, strength), np.bincount(line, q) / np.bincount(line)
-    sine = np.minimum(1.54184 * q / 2, 0.999)
-    visible = strength * (2 - 4 * sine**2 * (1 - sine**2)) / sine**2
+    visible = strength * lorentz_polarisation(np.arcsin(RADIATIONS["Cu"].mean * q / 2))
     order = np.argsort(-visible)[:N_LINES]
     order = order[visible[order] > 1e-3 * visible[order[0]]] if len(order) else order
     if len(order) < 2:

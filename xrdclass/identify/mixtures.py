@@ -10,12 +10,12 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 
-from ..diffraction import radiation, reflections
+from ..diffraction import change_wavelength, lorentz_polarisation, radiation, reflections
 from ..errors import DataError
 from ..noise import air_scattering, amorphous_hump, chebyshev_background
 from ..patterns import TwoThetaGrid
 from ..phases import Phase
-from ..simulation import Variation, draw, peaks, render, scherrer_fwhm
+from ..simulation import Variation, draw, observed_peaks, peaks, render
 from .foreign import ForeignCrystals
 
 #: The axis that mixtures are drawn on and scans are brought to: Cu K-alpha angles.
@@ -306,23 +306,14 @@ class MixtureSource:
         there = d_spacing > 0.51 * source.k_alpha2
         d_spacing = np.where(there, d_spacing, 2.0)
         theta = np.arcsin(source.mean / 2 / d_spacing)
-        area = self.foreign.strength[which] * (1 + np.cos(2 * theta) ** 2)
-        area = area / (np.sin(theta) ** 2 * np.cos(theta)) * there
+        area = self.foreign.strength[which] * lorentz_polarisation(theta) * there
         area = area * np.exp(-rng.uniform(0, 2.5, n)[:, None] / (2 * d_spacing**2))
         area = area * self._scatter(area.shape, (0.05, 0.3, 0.8))
-        u, v, w = (column[:, None] for column in sample["caglioti"][rows].T)
-        tangent = np.tan(theta)
-        strain = np.degrees(4 * rng.uniform(*self.samples.micro_strain, n)[:, None] * tangent)
-        size = scherrer_fwhm(theta, self._sizes(rows, sample)[:, None], source.mean)
-        instrument = np.maximum(u * tangent**2 + v * tangent + w, 0)
-        fwhm = np.sqrt(size**2 + strain**2 + instrument)
-        shift = sample["zero_shift"][rows, None] - np.degrees(
-            2 * sample["displacement"][rows, None] * np.cos(theta) / self.samples.radius
-        )
-        doublet = np.concatenate([source.k_alpha1 / d_spacing, source.k_alpha2 / d_spacing], 1) / 2
-        two_theta = np.degrees(2 * np.arcsin(doublet)) + np.tile(shift, 2)
-        area = np.concatenate([area * (2 / 3), area * (1 / 3)], axis=1)
-        return rows, two_theta, area, np.tile(fwhm, 2), len(self.tables), 0
+        drawn = {key: sample[key][rows] for key in ("caglioti", "zero_shift", "displacement")}
+        drawn["micro_strain"] = rng.uniform(*self.samples.micro_strain, n)
+        drawn["domain_size"] = self._sizes(rows, sample)
+        found = observed_peaks(theta, area, drawn, self.samples, source)
+        return rows, *found, len(self.tables), 0
 
     def _assemble(self, n: int, parts, given_mass):
         """All peaks side by side and the masses; without these, strongest lines of 3 to 100 %."""
@@ -356,7 +347,7 @@ class MixtureSource:
         count = min(30, area.shape[1])
         strongest = np.argpartition(-area, count - 1, axis=1)[:, :count]
         angles = np.radians(np.take_along_axis(two_theta, strongest, 1) / 2)
-        ghosts = np.degrees(2 * np.arcsin(np.sin(angles) * K_BETA / self.radiation.mean))
+        ghosts = np.degrees(2 * change_wavelength(angles, self.radiation.mean, K_BETA))
         heights = np.take_along_axis(area, strongest, 1) * part[:, None]
         widths = np.take_along_axis(fwhm, strongest, 1)
         pairs = ((two_theta, ghosts), (area, heights), (fwhm, widths))
