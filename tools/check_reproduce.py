@@ -1,7 +1,7 @@
-"""The same numbers tomorrow: seeds, processes, Python versions, threads (make check-reproduce).
+"""The same numbers tomorrow: seeds, Python versions, threads (make check-reproduce).
 
-Compares the data of a seed between numbers of processes and the Pythons that are found, or those
-named (ARGS="python3.10 python3.12"), and verdicts between training seeds and threads.
+Compares the data of a seed between the Pythons that are found, or those named
+(ARGS="python3.10 python3.12"), and verdicts between training seeds and threads.
 """
 
 import hashlib
@@ -30,7 +30,7 @@ VARIATIONS = {
 }
 
 
-def digests(processes: int) -> dict[str, str]:
+def digests() -> dict[str, str]:
     """What seeds give, each as a hash of all its bits."""
     phases, found = load_phases(), {}
 
@@ -41,7 +41,7 @@ def digests(processes: int) -> dict[str, str]:
         found[name] = digest.hexdigest()[:16]
 
     for name, variation in VARIATIONS.items():
-        clean = simulate(phases, BLOCK + 3, variation, GRID, seed=7, processes=processes)
+        clean = simulate(phases, BLOCK + 3, variation, GRID, seed=7)
         noisy = add_noise(clean, seed=8)
         for kind, patterns in (("clean", clean), ("noisy", noisy)):
             parameters = [patterns.parameters[key] for key in sorted(patterns.parameters)]
@@ -131,12 +131,8 @@ def python_with(python, version) -> Path:
 
 def main(pythons):
     """Print all comparisons; the exit status is 1 if one of them fails."""
-    mine, failed = digests(1), False
+    mine, failed = digests(), False
     print(f"data of {len(mine)} kinds, all bits")
-    for processes in (2, 4):
-        same = digests(processes) == mine
-        failed |= not same
-        print(f"  {processes} processes and 1: {'the same' if same else 'DIFFERENT'}")
     here, seen = f"{sys.version_info[0]}.{sys.version_info[1]}", set()
     for name in pythons:
         asked = [name, "-c", "import sys; print('%d.%d' % sys.version_info[:2])"]
@@ -147,7 +143,7 @@ def main(pythons):
         if version not in {*VERSIONS} - {here} - seen:
             continue
         seen.add(version)
-        same = ask(python_with(name, version), "digests", 1) == mine
+        same = ask(python_with(name, version), "digests") == mine
         failed |= not same
         print(f"  Python {version} and {here}: {'the same' if same else 'DIFFERENT'}")
     counts = compare_verdicts(seeds=5)
@@ -159,7 +155,7 @@ def main(pythons):
 
 if __name__ == "__main__":
     if sys.argv[1:2] == ["digests"]:
-        print(json.dumps(digests(int(sys.argv[2]))))
+        print(json.dumps(digests()))
     elif sys.argv[1:2] == ["verdicts"]:
         print(json.dumps(verdicts(int(sys.argv[2]), int(sys.argv[3]))))
     else:
