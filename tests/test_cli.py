@@ -8,10 +8,10 @@ import subprocess
 import sys
 import warnings
 
-import long_run
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
+from load_script import load_script
 
 from xrdclass.__main__ import main
 from xrdclass.evaluation import ideal_patterns
@@ -19,6 +19,7 @@ from xrdclass.patterns import PatternSet, TwoThetaGrid
 from xrdclass.phases import load_phases, write_cifs
 from xrdclass.simulation import Variation, simulate
 
+long_run = load_script("tools/check_long.py")
 NAMES = ["anatase", "beta-TiO2", "brookite", "rutile", "TiO2-II"]
 GRID = TwoThetaGrid(20, 60, 0.05)
 QUICK = ["--two-theta", "20", "60", "--step", "0.05", "--domain-sizes", "8", "15"]
@@ -307,7 +308,7 @@ def test_an_identifier_is_trained_from_a_folder_and_used(cli, scans, tmp_path):
 
 
 def test_many_scans_some_of_them_broken(tmp_path):
-    """tests/long_run.py does this with 10,000, and looks at the memory."""
+    """tools/check_long.py does this with 10,000, and looks at the memory."""
     counts = long_run.run(100, tmp_path)
     assert counts["answered"] + counts["reported as broken"] == 100 and counts["exit status"] == 1
     assert counts["broken"] == counts["reported as broken"] == len(long_run.BROKEN)

@@ -177,9 +177,22 @@ def test_workflow_tests_the_declared_pythons():
     matrix = yaml.safe_load(text)["jobs"]["test"]["strategy"]["matrix"]["python-version"]
     allowed = Requirement(f"python{pyproject()['requires-python']}").specifier
     assert matrix == [f"3.{minor}" for minor in range(20) if allowed.contains(f"3.{minor}")]
-    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    script = (ROOT / "tools" / "venv.sh").read_text(encoding="utf-8")
     limits = f"({matrix[0].replace('.', ', ')}) <= sys.version_info[:2] <= "
-    assert f"{limits}({matrix[-1].replace('.', ', ')})" in makefile
+    assert f"{limits}({matrix[-1].replace('.', ', ')})" in script
+
+
+def test_make_lists_at_most_ten_targets_and_pages_name_only_what_it_has():
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    assert 5 < len(re.findall(r"^\w+:.* ## ", makefile, flags=re.M)) <= 10
+    pages = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("benchmarks/*.md")]
+    pages += [ROOT / ".github" / "workflows" / "ci.yml", ROOT / ".ci" / "run"]
+    for path in pages:
+        text = path.read_text(encoding="utf-8")
+        for target in re.findall(r"(?:`|run: |^)make ([a-z-]+)(?![\w$-])", text, flags=re.M):
+            trial = ROOT / "tools" / f"{target.replace('-', '_')}.py"
+            known = re.search(rf"^(?:[\w-]+ )*{target}[ :]", makefile, flags=re.M)
+            assert known or trial.is_file(), f"{path.name} names make {target}"
 
 
 def test_code_and_cells_of_the_lessons_are_linted_and_formatted():
@@ -204,9 +217,9 @@ def test_citation_has_the_version_of_the_package():
         ("xrdclass/[!w]*.py", ["instruments"]),
         ("xrdclass/widgets.py", ["lessons"]),
         ("notebooks/*.ipynb", ["lessons"]),
-        ("notebooks/*.py", ["lessons"]),
         ("benchmarks/*.py", ["lessons", "test", "scale"]),
-        ("tests/*.py", ["lessons", "test", "browser"]),
+        ("tests/*.py", ["lessons", "test"]),
+        ("tools/*.py", ["lessons", "test", "browser"]),
     ],
 )
 def test_imports_are_declared(pattern, extras):
