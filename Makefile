@@ -49,7 +49,7 @@ test: $(STAMP) ## unit tests, notebook structure, and every stored output compar
 test-oldest test-newest: test-%: build/%/.installed ## test with the oldest or newest versions that pyproject.toml allows
 	@build/$*/bin/python $(TESTS) $(ARGS)
 
-reproduce: $(STAMP) ## compare seeds, processes, Pythons and threads: the same data, the same verdicts
+reproduce: $(STAMP) ## compare seeds, Pythons and threads: the same data, the same verdicts
 	@$(PY) tests/test_reproducible.py $(PYTHONS)
 
 notebooks: $(STAMP) ## for maintainers: run the notebooks and store their outputs and figures (ONLY="05")

@@ -1,7 +1,7 @@
-"""The same numbers tomorrow: seeds, processes, Python versions, threads.
+"""The same numbers tomorrow: seeds, Python versions, threads.
 
 ``python tests/test_reproducible.py PYTHON...`` (make reproduce) compares the data of a seed between
-numbers of processes and the Pythons named, and verdicts between training seeds and threads.
+the Pythons named, and verdicts between training seeds and threads.
 """
 
 import hashlib
@@ -29,7 +29,7 @@ VARIATIONS = {
 }
 
 
-def digests(processes: int) -> dict[str, str]:
+def digests() -> dict[str, str]:
     """What seeds give, each as a hash of all its bits."""
     phases, found = load_phases(), {}
 
@@ -40,7 +40,7 @@ def digests(processes: int) -> dict[str, str]:
         found[name] = digest.hexdigest()[:16]
 
     for name, variation in VARIATIONS.items():
-        clean = simulate(phases, BLOCK + 3, variation, GRID, seed=7, processes=processes)
+        clean = simulate(phases, BLOCK + 3, variation, GRID, seed=7)
         noisy = add_noise(clean, seed=8)
         for kind, patterns in (("clean", clean), ("noisy", noisy)):
             parameters = [patterns.parameters[key] for key in sorted(patterns.parameters)]
@@ -116,15 +116,11 @@ def compare_verdicts(seeds: int) -> dict:
     return counts
 
 
-def test_seeds_give_the_same_bits_in_one_two_and_four_processes():
-    alone = digests(1)
-    assert len(set(alone.values())) == len(alone) == 7
-    assert alone == digests(2) == digests(4)
-
-
 def test_seeds_give_the_same_bits_in_a_new_process():
     """No state of this one, of its hashes or its locale is in the data."""
-    assert ask(sys.executable, "digests", 1, PYTHONHASHSEED="123", LC_ALL="C") == digests(1)
+    here = digests()
+    assert len(set(here.values())) == len(here) == 7
+    assert ask(sys.executable, "digests", PYTHONHASHSEED="123", LC_ALL="C") == here
 
 
 def test_verdicts_do_not_depend_on_the_number_of_threads():
@@ -148,12 +144,8 @@ def python_with(python, version) -> Path:
 
 def main(pythons):
     """Print all comparisons; the exit status is 1 if one of them fails."""
-    mine, failed = digests(1), False
+    mine, failed = digests(), False
     print(f"data of {len(mine)} kinds, all bits")
-    for processes in (2, 4):
-        same = digests(processes) == mine
-        failed |= not same
-        print(f"  {processes} processes and 1: {'the same' if same else 'DIFFERENT'}")
     here, seen = f"{sys.version_info[0]}.{sys.version_info[1]}", set()
     for name in pythons:
         asked = [name, "-c", "import sys; print('%d.%d' % sys.version_info[:2])"]
@@ -164,7 +156,7 @@ def main(pythons):
         if version not in {"3.10", "3.11", "3.12", "3.13"} - {here} - seen:
             continue
         seen.add(version)
-        same = ask(python_with(name, version), "digests", 1) == mine
+        same = ask(python_with(name, version), "digests") == mine
         failed |= not same
         print(f"  Python {version} and {here}: {'the same' if same else 'DIFFERENT'}")
     counts = compare_verdicts(seeds=5)
@@ -176,7 +168,7 @@ def main(pythons):
 
 if __name__ == "__main__":
     if sys.argv[1:2] == ["digests"]:
-        print(json.dumps(digests(int(sys.argv[2]))))
+        print(json.dumps(digests()))
     elif sys.argv[1:2] == ["verdicts"]:
         print(json.dumps(verdicts(int(sys.argv[2]), int(sys.argv[3]))))
     else:
