@@ -75,8 +75,7 @@ def test_simulate_writes_what_the_package_simulates(work):
     assert np.array_equal(found.intensity, expected.intensity)
     assert np.array_equal(found.labels, expected.labels)
     assert list(found.names) == NAMES and found.grid == GRID
-    assert found.parameters["is_validation"].reshape(5, 36)[:, 30:].all()
-    assert found.parameters["is_validation"].sum() == 30
+    assert found.validation.reshape(5, 36)[:, 30:].all() and found.validation.sum() == 30
 
 
 def test_simulate_writes_arrays_as_the_original_did(cli, tmp_path):
@@ -363,7 +362,7 @@ def test_rruff_lists_the_catalogue(cli, tmp_path, monkeypatch):
         ["simulate", "--out", "x.npz", "--n-val", "-1"],
         ["simulate", "--out", "x.npz", "--seed", "-1"],
         ["simulate", "--out", "x.npz", "--seed", "1.5"],
-        ["simulate", "--out", "x.npz", "--processes", "0"],
+        ["simulate", "--out", "x.npz", "--processes", "2"],
         ["simulate", "--out", "x.npz", "--strain", "2"],
         ["simulate", "--out", "x.npz", "--strain", "nan"],
         ["simulate", "--out", "x.npz", "--texture", "1.5"],

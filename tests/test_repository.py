@@ -29,7 +29,7 @@ MAP = ast.get_docstring(ast.parse((PACKAGE / "__init__.py").read_text(encoding="
 ORDER = re.findall(r"^(?:\d\d ?)* +([a-z_.]+)  +\S", MAP, flags=re.MULTILINE)
 KNOWS_NOTHING_OF = {
     "diffraction": {"patterns"},
-    "patterns": {"phases", "diffraction"},
+    "patterns": {"phases"},
     "models": {"scans", "rruff"},
     "plots": {"rruff", "models"},
 }

@@ -5,6 +5,7 @@ Modules are imported by name.  In the order of the data, with the lesson that te
 lesson  module                 holds
 ------  ---------------------  -------------------------------------------------------------
         errors                 errors whose message is a sentence for the user
+        settings               settings that are declared once: checked, documented, printed
         exercises              what the checks of the exercises say
 01      phases                 Phase, load_phases: crystal structures from CIF files
 01 02   diffraction            where lines lie and how strong they are

@@ -6,6 +6,7 @@ import argparse
 import os
 import sys
 import warnings
+from functools import partial
 from pathlib import Path
 
 from . import __version__
@@ -89,7 +90,6 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--n-train", type=_count, default=100, help="a phase (%(default)s)")
     sub.add_argument("--n-val", type=_whole, default=20, help="a phase (%(default)s)")
     sub.add_argument("--seed", type=_whole, default=0)
-    sub.add_argument("--processes", type=_count, default=1)
     sub.add_argument("--force", action="store_true", help="overwrite existing files")
 
     sub = command("add-noise", _add_noise, "Add background and counting noise to patterns.")
@@ -167,9 +167,9 @@ def _simulate(options) -> None:
     import numpy as np
 
     from .files.writing import write_safely
-    from .patterns import PatternSet, TwoThetaGrid
+    from .patterns import TwoThetaGrid
     from .phases import load_phases
-    from .simulation import BLOCK, Variation, simulate_batches
+    from .simulation import Variation, simulate
 
     if not (options.out or options.npy):
         raise DataError("Say where to write the patterns: --out FILE.npz, --npy DIR or both.")
@@ -187,30 +187,18 @@ def _simulate(options) -> None:
     )
     grid = TwoThetaGrid(*options.two_theta, options.step)
     n = options.n_train + options.n_val
-    batches = simulate_batches(
-        phases, n, variation, grid, options.wavelength, options.seed, options.processes
-    )
-    blocks = list(_bar(batches, len(phases) * -(-n // BLOCK), "simulating"))
-    blocks.sort(key=lambda block: block.labels[0])
-    patterns = PatternSet.concatenate(blocks)
-    is_validation = np.arange(len(patterns)) % n >= options.n_train
-    patterns.parameters["is_validation"] = is_validation
-    patterns.parameters["wavelength"] = np.full(len(patterns), _mean(options.wavelength))
+    bar = partial(_bar, description="simulating")
+    patterns = simulate(phases, n, variation, grid, options.wavelength, options.seed, bar)
+    patterns.validation = np.arange(len(patterns)) % n >= options.n_train
     if options.out:
         patterns.save(options.out, overwrite=options.force)
     for path in targets:
-        chosen = patterns.subset(is_validation == path.stem.endswith("val"))
+        chosen = patterns.subset(patterns.validation == path.stem.endswith("val"))
         array = chosen.intensity if path.stem.startswith("x") else chosen.labels
         write_safely(path, lambda file, array=array: np.save(file, array), options.force)
     names = ", ".join(f"{label} {name}" for label, name in enumerate(patterns.names))
     places = " and ".join(str(p) for p in (options.out, options.npy) if p)
     print(f"{len(patterns)} patterns of {len(phases)} phases ({names}) in {places}")
-
-
-def _mean(wavelength) -> float:
-    from .diffraction import radiation
-
-    return radiation(wavelength).mean
 
 
 def _add_noise(options) -> None:
@@ -231,12 +219,11 @@ def _train(options) -> None:
 
     check_target(options.out, options.force, ".keras")
     patterns = PatternSet.load(options.patterns)
-    held_back = patterns.parameters.get("is_validation")
-    if held_back is None or not held_back.any():
-        train, validation = split(patterns, 1 / 6, options.seed)
+    if patterns.validation.any():
+        chosen = patterns.validation
+        train, validation = patterns.subset(~chosen), patterns.subset(chosen)
     else:
-        train, validation = patterns.subset(~held_back), patterns.subset(held_back)
-    lengths = patterns.parameters.get("wavelength")
+        train, validation = split(patterns, 1 / 6, options.seed)
     keep = Path(options.out).with_suffix(".training")
     classifier = _stoppable(
         fit,
@@ -247,7 +234,7 @@ def _train(options) -> None:
         epochs=options.epochs,
         batch_size=options.batch_size,
         seed=options.seed,
-        wavelength="Cu" if lengths is None or not len(lengths) else float(lengths[0]),
+        wavelength=patterns.wavelength,
     )
     classifier.save(options.out, overwrite=options.force)
     Keeper.remove(keep)
@@ -302,11 +289,12 @@ def _train_identifier(options) -> None:
 
 def _identify(options) -> int:
     from .answers import CHUNK, PRINTERS, answer_each, write_picture
+    from .diffraction import radiation
     from .identify.identifier import SHIPPED, load_model
     from .scans import read_scan
 
     if options.wavelength:
-        _mean(options.wavelength)  # a wrong name is one error, not one a file
+        radiation(options.wavelength)  # a wrong name is one error, not one a file
     model, failed, picture = load_model(options.model or SHIPPED), [], None
     if options.plot:
 
