@@ -234,7 +234,6 @@ def _train(options) -> None:
         epochs=options.epochs,
         batch_size=options.batch_size,
         seed=options.seed,
-        wavelength=patterns.wavelength,
     )
     classifier.save(options.out, overwrite=options.force)
     Keeper.remove(keep)
