@@ -21,6 +21,7 @@ lesson  module                 holds
 08      identify.second_opinion  are a phase's lines in the scan?
 08 09   identify.identifier    Identifier: which phases, how much of each, what else
         plots                  every figure
+01 04   drawings               unit cells, Bragg's law, kernels and layers
         widgets                sliders and the upload button
         __main__               the command line
 
