@@ -69,7 +69,7 @@ NETWORK = SimpleNamespace(
 KERNELS = {"narrow": np.ones(5), "wide": np.ones(15)}
 FIGURES = {
     "curves": lambda: plots.plot_curves([1, 2], {"a": [3, 4]}, "size (nm)", "part"),
-    "stacked": lambda: plots.plot_stacked(GRID.two_theta, CURVES, title="t", marks=[25.3]),
+    "stacked": lambda: plots.plot_stacked(GRID.two_theta, CURVES, title="t"),
     "stacked, own axes": lambda: plots.plot_stacked([GRID.two_theta] * 5, CURVES),
     "groups": lambda: plots.plot_groups(GRID.two_theta, dict.fromkeys("abc", CURVES), (25, 50)),
     "windows": lambda: plots.plot_windows(GRID.two_theta, CURVES, [(20, 60), (25, 26)], title="t"),

@@ -26,7 +26,7 @@ def plot_cells(phases, columns: int = 3):
     """
     figure, axes = new_figure()
     elements = sorted({e for p in phases for e in p.structure.elements}, key=lambda e: -e.X)
-    colours = dict(zip(elements, (COLOURS[i] for i in (1, 0, 2, 3, 6)), strict=False))
+    colours = {element: COLOURS[(1, 0, 2, 3, 6)[i % 5]] for i, element in enumerate(elements)}
     left = right = top = bottom = 0.0
     for i, phase in enumerate(phases):
         if i % columns == 0:
@@ -83,7 +83,7 @@ def _pieces(structure, view, colours) -> list:
     pieces, polyhedra, anions = [], [], {}
     for site in structure:
         places = site.frac_coords % 1 + _CORNERS  # atoms on faces stand on both sides
-        (element,) = site.species.elements
+        element = site.species.elements[0]
         for centre in places[(places < 1 + 1e-6).all(axis=1)] @ lattice:
             if element == anion:
                 anions[tuple(centre.round(2))] = centre
@@ -197,11 +197,11 @@ def plot_responses(two_theta, intensity, responses: dict, kernels: dict, step: f
 
 
 def plot_layers(networks: dict):
-    """Keras networks as rows of blocks, read from left to right; under a block stand its layer,
-    the size of its kernel or window, and its parameters.
+    """Keras networks as rows of blocks, read from left to right.
 
     A block is as high as the logarithm of its number of points and as wide as the root of its
-    number of channels; blocks of layers with parameters are hatched.
+    number of channels; blocks of layers with parameters are hatched. Under each stand its layer,
+    the size of its kernel or window, and the number of its parameters.
     """
     figure, rows = new_figure(len(networks), 1, figsize=(10.5, 3.2 * len(networks)), squeeze=False)
     for axes, (name, network) in zip(rows[:, 0], networks.items(), strict=True):

@@ -146,19 +146,16 @@ def plot_history(histories: dict, metrics=("loss", "accuracy")):
     return figure
 
 
-def plot_stacked(two_theta, curves: dict, title=None, ylabel=OWN_RANGES, marks=()):
+def plot_stacked(two_theta, curves: dict, title=None, ylabel=OWN_RANGES):
     """Curves one under the other, each scaled to its own range and named beside it.
 
     Parameters
     ----------
     two_theta : (points,), degrees, or one such array for each curve
     curves : name -> intensity (points,)
-    marks : two-theta angles to mark with thin vertical lines
     """
     figure, axes = new_figure(figsize=(9, 1.0 + 0.95 * len(curves)))
     _stack(axes, two_theta, curves, (-np.inf, np.inf))
-    for angle in marks:
-        axes.axvline(angle, color="0.75", lw=0.8, zorder=0)
     axes.set(xlabel=TWO_THETA, ylabel=ylabel, title=title)
     return figure
 
@@ -242,7 +239,7 @@ def plot_lines(lines_by_name: dict, xlim=(5, 90), labelled: int = 4):
     figure, rows = new_figure(n, 1, figsize=(9, 1.35 * n + 0.6), sharex=True, squeeze=False)
     for i, (axes, (name, lines)) in enumerate(zip(rows[:, 0], lines_by_name.items(), strict=True)):
         axes.vlines(lines.two_theta, 0, lines.intensity, color=COLOURS[i % 7], lw=1.4)
-        near = 0.06 * (xlim[1] - xlim[0])  # a label would lie on that of a stronger line
+        near = 0.042 * (xlim[1] - xlim[0])  # a label would lie on that of a stronger line
         shown = [
             k for k in lines.strongest(3 * labelled)
             if xlim[0] < (angle := lines.two_theta[k]) < xlim[1]
@@ -318,21 +315,21 @@ def plot_calibration(curves: dict):
 
     figure, (top, bottom) = new_figure(2, 1, figsize=(5, 5), sharex=True, height_ratios=(3, 1))
     top.plot([0, 1], [0, 1], color="0.6", lw=1, label="honest")
-    low = 1.0
+    left = low = 1.0
     for i, (name, (certainty, accuracy, count, error)) in enumerate(curves.items()):
         answers = zip(np.round(accuracy * count).astype(int), count, strict=True)
         ranges = [binomtest(right, n).proportion_ci(method="wilson") for right, n in answers]
         top.vlines(certainty, *np.transpose(ranges), color=COLOURS[i % 7], lw=1, alpha=0.7)
         top.plot(certainty, accuracy, label=f"{name} (error {error:.2g})", **look(i))
         bottom.plot(certainty, count, **look(i))
-        low = min(low, np.min(certainty), np.min(ranges))
-    top.set(ylabel="part that is right", xlim=(low - 0.03, 1.02), ylim=(low - 0.03, 1.02))
+        left, low = min(left, *certainty), min(low, *certainty, *np.ravel(ranges))
+    top.set(ylabel="part that is right", xlim=(left - 0.03, 1.02), ylim=(low - 0.03, 1.02))
     top.legend(fontsize=9)
     bottom.set(xlabel="certainty", ylabel="answers", yscale="log")
     return figure
 
 
-def plot_certainties(groups: dict, bins=20, title=None, xlabel="certainty of the answer"):
+def plot_certainties(groups: dict, title=None, xlabel="certainty of the answer"):
     """Histograms of certainty, one panel a group on a shared axis.
 
     ``groups`` maps a name to certainties (n,), 0...1.
@@ -340,8 +337,7 @@ def plot_certainties(groups: dict, bins=20, title=None, xlabel="certainty of the
     size = (7, 1.1 + 1.35 * len(groups))
     figure, panels = new_figure(len(groups), 1, figsize=size, sharex=True, squeeze=False)
     for i, (axes, (name, values)) in enumerate(zip(panels[:, 0], groups.items(), strict=True)):
-        places = np.linspace(0, 1, bins + 1)
-        axes.hist(values, bins=places, color=COLOURS[i % 7], hatch="/.-x"[i % 4])
+        axes.hist(values, bins=np.linspace(0, 1, 21), color=COLOURS[i % 7], hatch="/.-x"[i % 4])
         axes.set_title(f"{name} (n = {len(values)})", loc="left", fontsize=10)
         axes.set_ylabel("patterns")
     panels[-1, 0].set_xlabel(xlabel)
