@@ -36,6 +36,7 @@ KNOWS_NOTHING_OF = {
 # Modules whose distribution has another name, or that a declared distribution always brings.
 DISTRIBUTION = {
     "IPython": "ipykernel",
+    "PIL": "matplotlib",
     "keras": "tensorflow",
     "mpl_toolkits": "matplotlib",
     "sklearn": "scikit-learn",

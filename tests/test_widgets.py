@@ -35,7 +35,12 @@ X = np.linspace(20, 60, 2000)
 def shown(monkeypatch):
     """What is displayed, in order."""
     outputs = []
-    monkeypatch.setattr("IPython.display.display", lambda data, raw: outputs.append(data))
+
+    def display(data, raw, metadata):
+        assert raw and set(metadata) == set(data) & {"image/png"}
+        outputs.append(data)
+
+    monkeypatch.setattr("IPython.display.display", display)
     yield outputs
     plt.close("all")
 
@@ -50,7 +55,7 @@ def built(monkeypatch):
 
 def peak(update=None):
     """A figure with one peak that a slider moves, shown with its slider."""
-    figure, axes = plt.subplots(figsize=(9, 3.4))
+    figure, axes = plots.new_figure(figsize=(9, 3.4))
     (curve,) = axes.plot(X, X)
     axes.set(ylim=(0, 1.1))
 
@@ -80,6 +85,7 @@ def test_a_moved_slider_changes_picture_sentence_and_alt_text(shown, built):
     assert image.value != before
     assert "peak at 45.0 &lt;degrees&gt;" in status.value
     assert 'alt="The figure for place (degrees) 45.' in image.value
+    assert "width: 720px" in image.value, "As wide as stored: half of its pixels."
     slider.value = 30
     assert image.value == before, "The same settings give the same picture."
 

@@ -28,6 +28,7 @@ lesson  module                 holds
 08 09   identify.identifier    Identifier, load_model: which phases, how much of each, what else
 10      identify.train         train_identifier
         plots                  every figure
+01 04   drawings               unit cells, Bragg's law, kernels and layers
         widgets                sliders and the upload button
         answers                what the command line prints and draws for each scan
         __main__               the command line

@@ -24,8 +24,8 @@ class Finding:
         with one answer out of several, cannot know, and always says False
     probability : for each phase, 0...1
     warnings : sentences about what makes the answer doubtful
-    two_theta, signal : float, (points,), degrees and what the network was shown of the scan: its
-        intensity, or an identifier's: above the background, strongest point 1
+    two_theta, signal : float, (points,), degrees and what the network was shown of the scan, where
+        it has data: its intensity, or an identifier's: above the background, strongest point 1
     wavelength, wavelength_source : Å, and who said so: "given" by the caller, "stated" by the
         file, or "assumed"
     threshold : a phase is named from this probability on; None if the likeliest always is

@@ -197,8 +197,8 @@ class Classifier:
             False,
             {n: float(p) for n, p in zip(self.names, probability, strict=True)},
             tuple(warnings),
-            grid.two_theta,
-            seen.intensity,
+            grid.two_theta[seen.covered],
+            seen.intensity[seen.covered],
             seen.radiation.mean,
             seen.source,
         )

@@ -113,7 +113,7 @@ class Identifier:
         return [self._finding(*one) for one in each]
 
     def _finding(self, scan: Scan, seen: GridScan, examination: Examination) -> Finding:
-        decision = self.decide(examination)
+        decision, covered = self.decide(examination), examination.scan.covered
         masses = {i: a * self.lines[i].mass_factor for i, a in decision.areas.items()}
         total = sum(masses.values())
         warnings = [*seen.warnings, *doubts(examination.scan, self.lines, self.names)]
@@ -128,12 +128,12 @@ class Identifier:
             foreign=bool(decision.probability[-1] >= 0.5),
             probability=dict(zip(self.names, decision.probability.tolist(), strict=False)),
             warnings=tuple(warnings),
-            two_theta=TWO_THETA,
-            signal=examination.scan.signal,
+            two_theta=TWO_THETA[covered],
+            signal=examination.scan.signal[covered],
             wavelength=seen.radiation.mean,
             wavelength_source=seen.source,
             threshold=self.threshold,
-            fitted={self.names[i]: pattern for i, pattern in decision.fitted.items()},
+            fitted={self.names[i]: pattern[covered] for i, pattern in decision.fitted.items()},
             mass={self.names[i]: m / total if total else 0.0 for i, m in masses.items()},
         )
 
