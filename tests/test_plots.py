@@ -17,17 +17,16 @@ from PIL import Image
 
 from xrdclass import drawings, plots
 from xrdclass.diffraction import lines
-from xrdclass.evaluation import Verdict, ideal_patterns
+from xrdclass.evaluation import ideal_patterns
+from xrdclass.findings import Finding
 from xrdclass.patterns import TwoThetaGrid
 from xrdclass.phases import load_phases
-from xrdclass.scans import Scan
 
 GRID = TwoThetaGrid(20, 60, 0.1)
 PHASES = load_phases()
 IDEAL = ideal_patterns(PHASES, GRID)
 CURVES = dict(zip(IDEAL.names, IDEAL.intensity, strict=True))
 RNG = np.random.default_rng(0)
-RUTILE = Verdict("mine", ("rutile",), False, {"rutile": 0.9})
 
 
 @pytest.fixture(autouse=True)
@@ -41,12 +40,22 @@ def texts_of(figure):
     return [text.get_text() for text in figure.findobj(plt.Text)]
 
 
-def finding(remaining=0.1):
+def finding(remaining=0.1, **changes):
     """A stand-in for a finding: rutile, and something that is not explained."""
-    signal = IDEAL.intensity[3]
-    rest = remaining * IDEAL.intensity[0]
-    fitted = {"rutile": signal}
-    return SimpleNamespace(signal=signal + rest, fitted=fitted, remaining=rest, verdict=RUTILE)
+    known = {
+        "name": "mine",
+        "phases": ("rutile",),
+        "foreign": False,
+        "probability": {"rutile": 0.9},
+        "warnings": (),
+        "two_theta": GRID.two_theta,
+        "signal": CURVES["rutile"],
+        "wavelength": 1.54184,
+        "wavelength_source": "assumed",
+        "threshold": 0.5,
+        "fitted": {"rutile": (1 - remaining) * CURVES["rutile"]},
+    }
+    return Finding(**{**known, **changes})
 
 
 def layer(kind, shape, parameters, **sizes):
@@ -87,8 +96,8 @@ FIGURES = {
         {"ours": (np.array([0.7, 0.9]), np.array([0.6, 1.0]), np.array([5, 9]), 0.1)}
     ),
     "certainties": lambda: plots.plot_certainties({"a": RNG.random(20), "b": RNG.random(5)}),
-    "verdict": lambda: plots.plot_verdict(Scan(GRID.two_theta, IDEAL.intensity[3]), RUTILE),
-    "finding": lambda: plots.plot_finding(GRID.two_theta, finding()),
+    "finding": lambda: plots.plot_finding(finding()),
+    "classified": lambda: plots.plot_finding(finding(threshold=None, fitted={})),
     "bragg": lambda: drawings.plot_bragg(2.0, 1.6, [20, 30]),
     "responses": lambda: drawings.plot_responses(
         GRID.two_theta, CURVES["rutile"], dict.fromkeys(KERNELS, CURVES["rutile"]), KERNELS, 0.1
@@ -175,7 +184,7 @@ def test_honest_certainties_lie_on_the_diagonal_within_their_intervals():
 
 @pytest.mark.parametrize("remaining", [0.1, 0.9, -0.5])
 def test_a_scan_and_what_remains_have_one_scale(remaining):
-    figure = plots.plot_finding(GRID.two_theta, finding(remaining))
+    figure = plots.plot_finding(finding(remaining))
     figure.canvas.draw()
     scales = [np.ptp(axes.get_ylim()) / axes.bbox.height for axes in figure.axes]
     assert scales[1] == pytest.approx(scales[0], rel=0.02)
@@ -186,11 +195,10 @@ def test_flat_curves_are_drawn():
     assert np.isfinite(figure.axes[0].get_lines()[0].get_ydata()).all()
 
 
-def test_verdict_names_the_answer():
-    scan = Scan(GRID.two_theta, IDEAL.intensity[3])
-    found = plots.plot_verdict(scan, Verdict("mine", ("rutile",), False, {"rutile": 0.875}))
+def test_the_title_is_the_answer():
+    found = plots.plot_finding(finding(probability={"rutile": 0.875}))
     assert found.axes[0].get_title() in ("mine: rutile (0.88)", "mine: rutile (0.87)")
-    none = plots.plot_verdict(scan, Verdict("mine", (), True, {"rutile": 0.1}))
+    none = plots.plot_finding(finding(phases=(), foreign=True, threshold=None, fitted={}))
     assert none.axes[0].get_title() == "mine: none of the phases; something else"
 
 

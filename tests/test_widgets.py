@@ -24,7 +24,7 @@ import pytest
 
 from xrdclass import plots, widgets
 from xrdclass.errors import DataError
-from xrdclass.evaluation import Verdict
+from xrdclass.findings import Finding
 from xrdclass.scans import Scan
 from xrdclass.widgets import Slider, explore, read_my_scan
 
@@ -137,8 +137,10 @@ def answer(scan):
         raise DataError(f"{scan.name}: no phase <can> be named.")
     phase = "rutile" if angle < 40 else "anatase"
     notes = ("Measured with Co radiation.",) if scan.wavelength == 1.7903 else ()
-    verdict = Verdict(scan.name, (phase,), angle > 45, {"anatase": 0.01, phase: 0.99}, notes)
-    return plots.plot_verdict(scan, verdict), verdict
+    probability = {"anatase": 0.01, phase: 0.99}
+    seen = scan.two_theta, scan.intensity, 1.54184, "assumed"
+    finding = Finding(scan.name, (phase,), angle > 45, probability, notes, *seen)
+    return plots.plot_finding(finding), finding
 
 
 EXAMPLE = Scan(X, np.exp(-((X - 30) ** 2)), "an example", wavelength=1.5406)

@@ -357,7 +357,7 @@ def plot_finding(finding):
         top.plot(x, finding.signal, **shown)
         top.set(xlabel=TWO_THETA, ylabel="intensity")
     else:
-        low, high = (end(0.2 * end(-1, 1), end(finding.remaining)) for end in (min, max))
+        low, high = min(-0.2, finding.remaining.min()), max(0.2, finding.remaining.max())
         figure, (top, bottom) = new_figure(
             2, 1, figsize=(9, 4.6), sharex=True, height_ratios=(1.1, high - low)
         )
