@@ -13,7 +13,7 @@ import warnings
 from pathlib import Path
 
 from . import __version__
-from .errors import DataError, UserError
+from .errors import DataError, DownloadError, UserError
 
 
 def main(arguments=None) -> int:
@@ -516,9 +516,15 @@ def _print_table(answers, names, files) -> None:
 
 
 def _rruff(options) -> None:
-    from .rruff import CATALOGUE, find_patterns
+    from .rruff import CATALOGUE, download, find_patterns
 
-    found = {p.entry.rruff_id: p for p in find_patterns(options.dir, download=options.download)}
+    found = {p.entry.rruff_id: p for p in find_patterns(options.dir)}
+    if options.download:
+        try:
+            download([entry for entry in CATALOGUE if entry.rruff_id not in found])
+        except DownloadError as error:
+            _complain(error, 0)
+        found = {p.entry.rruff_id: p for p in find_patterns(options.dir)}
     entries = list(CATALOGUE) + [
         p.entry for key, p in found.items() if key not in {e.rruff_id for e in CATALOGUE}
     ]
