@@ -477,3 +477,5 @@ def test_measured_folder(cache):
     others = find_other_minerals(DATA, cache_dir=cache)
     assert all(p.phase is None for p in others)
     assert not {p.scan.path for p in others} & {p.scan.path for p in found}
+    for p in others + find_mixtures(DATA, cache_dir=cache):  # the rule agrees with the list
+        assert p.source.startswith((p.entry.kind or p.source)[:8]), p.name
