@@ -34,8 +34,8 @@ lesson  module                 holds
         __main__               the command line
 
 `files` holds all that trusts neither disk nor network, which no lesson opens: files.writing,
-files.downloads, files.quiet_keras, files.networks and files.kept_runs.  It knows nothing of the
-other modules but errors, and any of them may ask it.
+files.downloads, files.archives, files.quiet_keras, files.networks and files.kept_runs.  It knows
+nothing of the other modules but errors, and any of them may ask it.
 """
 
 __version__ = "0.1.0"

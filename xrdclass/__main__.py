@@ -11,7 +11,7 @@ from pathlib import Path
 
 from . import __version__
 from .answers import printable, unexpected
-from .errors import DataError, UserError
+from .errors import DataError, DownloadError, UserError
 from .files.writing import check_target
 
 
@@ -139,6 +139,7 @@ def _parser() -> argparse.ArgumentParser:
 
     sub = command("rruff", _rruff, "List the RRUFF patterns and where each comes from.")
     sub.add_argument("--download", action="store_true", help="fetch what is missing")
+    sub.add_argument("--other", action="store_true", help="also other minerals and mixtures")
     sub.add_argument("--dir", help="folder of scans to look in; default: $XRDCLASS_DATA")
     return parser
 
@@ -320,17 +321,29 @@ def _identify(options) -> int:
 
 
 def _rruff(options) -> None:
-    from .rruff import CATALOGUE, find_patterns
+    from . import rruff
 
-    found = {p.entry.rruff_id: p for p in find_patterns(options.dir, download=options.download)}
-    entries = list(CATALOGUE) + [
-        p.entry for key, p in found.items() if key not in {e.rruff_id for e in CATALOGUE}
-    ]
-    for entry in entries:
-        pattern = found.get(entry.rruff_id)
-        state = f"{pattern.source}, {pattern.where}" if pattern else "not at hand"
-        print(f"{entry.rruff_id:9s}{entry.phase or entry.mineral:12s}{state}")
-    if len(found) < len(CATALOGUE) and not options.download:
+    def at_hand():
+        found = rruff.find_patterns(options.dir)
+        if options.other:
+            found += rruff.find_other_minerals(options.dir) + rruff.find_mixtures(options.dir)
+        return {p.entry.rruff_id: p for p in found}
+
+    wanted = rruff.CATALOGUE
+    if options.other:
+        wanted += rruff.OTHER_MINERALS + rruff.MIXTURES
+    found = at_hand()
+    if options.download:
+        try:
+            rruff.download([entry for entry in wanted if entry.rruff_id not in found])
+        except DownloadError as error:
+            _complain(error, 0)
+        found = at_hand()
+    listed = {e.rruff_id: e for e in (*wanted, *(p.entry for p in found.values()))}
+    for key, entry in listed.items():
+        state = f"{found[key].source}, {found[key].where}" if key in found else "not at hand"
+        print(f"{key:32s}{entry.phase or entry.mineral:14s}{state}")
+    if not found.keys() >= {e.rruff_id for e in wanted} and not options.download:
         print("Fetch what is missing with --download, or name a folder of scans with --dir.")
 
 
