@@ -39,6 +39,7 @@ DISTRIBUTION = {
     "keras": "tensorflow",
     "mpl_toolkits": "matplotlib",
     "sklearn": "scikit-learn",
+    "spglib": "pymatgen",
     "yaml": "pyyaml",
 }
 

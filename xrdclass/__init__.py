@@ -24,8 +24,9 @@ lesson  module                 holds
         widgets                sliders and the upload button
         __main__               the command line
 
-`files` holds all that trusts neither disk nor network, which no lesson opens: files.writing
-and files.downloads.  It knows nothing of the other modules but errors, and any of them may ask it.
+`files` holds all that trusts neither disk nor network, which no lesson opens: files.writing,
+files.downloads, files.space_groups, files.cif and files.cif_writing.  It knows nothing of the other
+modules but errors, and any of them may ask it.
 """
 
 __version__ = "0.1.0"
