@@ -20,6 +20,7 @@ lesson  module                 holds
 08 09   identify.mixtures      mixtures as laboratories measure them
 08      identify.second_opinion  are a phase's lines in the scan?
 08 09   identify.identifier    Identifier: which phases, how much of each, what else
+        check                  what a folder of CIF files gives: densities, distances, twins
         plots                  every figure
         widgets                sliders and the upload button
         __main__               the command line
