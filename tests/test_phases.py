@@ -225,7 +225,7 @@ def test_partly_occupied_sites_scatter_in_proportion(tmp_path):
 
 def read(folder, text):
     """A structure, and the warnings without the file's name."""
-    (folder / "x.cif").write_text(text)
+    (folder / "x.cif").write_text(text, encoding="utf-8")
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", UserWarning)
         structure, _ = read_cif(folder / "x.cif")
@@ -319,6 +319,7 @@ def test_the_second_origin_is_taken_where_it_is_meant(tmp_path):
         ((hm("P 42/m n m"), number(137)), "'P 42/m n m' and '137', from which no single one"),
         ((hm("P n m a"), number(136)), "no single one can be told"),
         ((number(0),), "no single one can be told"),
+        ((hm("P 1\u0305"),), "'P 1[?]', from which no single one can be told"),
         ((hm("F m -3 m"),), "has a cell without the symmetry of its space group, 'F m -3 m'"),
         ((hm("R -3 c RS"),), "has a cell without the symmetry"),
         (("""_space_group_magn.name_BNS "P 42/m' n m'" """,), "lists no symmetry operations"),
@@ -370,6 +371,8 @@ def test_atoms_as_others_write_them(tmp_path):
         ("Ti1 Ti ", "Ti1 Ti4+ ", 0),
         ("_atom_site_fract", "_atom_site.fract", 0),
         ("_cell_length", "_Cell.Length", 0),
+        ("\n", "\r", 0),
+        ("'-x, -y, z'", "\u2018\u2212x,\u00a0\u2013y, z\u2019", 0),
         ("data_rutile", "data_global\n_journal_year 1991\nDATA_rutile", 0),
     ):
         assert old in unknown

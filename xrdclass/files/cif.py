@@ -31,6 +31,8 @@ MAX_VOLUME = 100_000  # Å3
 _BLOCK = re.compile(r"^[ \t]*data_", flags=re.MULTILINE | re.IGNORECASE)
 _COLUMNS = ("label", "type_symbol", "fract_x", "fract_y", "fract_z", "occupancy")
 _IDENTITY = "x,y,z"
+# pymatgen drops what is not ASCII, the minus of a coordinate or the bar of 'R 3\u0305 c' included.
+_ASCII = str.maketrans("\u2010\u2011\u2012\u2013\u2014\u2212\u00a0\u2018\u2019", "------ ''")
 # What pymatgen does not know of an operation it leaves out, and a long one takes it minutes.
 _OPERATION = re.compile(r"[xyzXYZ0-9+\-*/., ]{5,100}")
 
@@ -76,6 +78,7 @@ def _crystal(text: str, notes: list[str]) -> dict:
     """The data of the first block that lists atoms, names in small letters, with "_" for "."."""
     from pymatgen.io.cif import CifBlock
 
+    text = "\n".join(text.translate(_ASCII).splitlines()).encode("ascii", "replace").decode()
     blocks = [b for b in _BLOCK.split(text)[1:] if re.search(r"_atom_site[._]fract_x", b, re.I)]
     if not blocks:
         raise ValueError("it lists no atoms with fractional coordinates")
