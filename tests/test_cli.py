@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import os
+import shutil
 import subprocess
 import sys
 import warnings
@@ -16,7 +17,7 @@ from load_script import load_script
 from xrdclass.__main__ import main
 from xrdclass.evaluation import ideal_patterns
 from xrdclass.patterns import PatternSet, TwoThetaGrid
-from xrdclass.phases import load_phases, write_cifs
+from xrdclass.phases import CIF_FOLDER, load_phases
 from xrdclass.simulation import Variation, simulate
 
 long_run = load_script("tools/check_long.py")
@@ -80,7 +81,7 @@ def test_simulate_writes_what_the_package_simulates(work):
 
 def test_simulate_writes_arrays_as_the_original_did(cli, tmp_path):
     cifs = tmp_path / "cifs"
-    write_cifs(cifs)
+    shutil.copytree(CIF_FOLDER, cifs)
     for name in NAMES[:3]:
         (cifs / f"{name}.cif").unlink()
     (cifs / "Copy.cif").write_bytes((cifs / "rutile.cif").read_bytes())
@@ -289,7 +290,7 @@ def test_shipped_network_in_a_process_of_its_own_is_quiet(scans):
 
 
 def test_an_identifier_is_trained_from_a_folder_and_used(cli, scans, tmp_path):
-    write_cifs(tmp_path / "cifs")
+    shutil.copytree(CIF_FOLDER, tmp_path / "cifs")
     for name in ("beta-TiO2", "brookite", "TiO2-II"):
         (tmp_path / "cifs" / f"{name}.cif").unlink()
     model = tmp_path / "mine.keras"

@@ -22,9 +22,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from xrdclass import phases
+import xrdclass
 from xrdclass.errors import DownloadError
-from xrdclass.files import downloads
+from xrdclass.files import cif, downloads
 from xrdclass.rruff import CATALOGUE, download
 
 ENTRIES = [replace(entry, url="", sha256="") for entry in CATALOGUE[:3]]
@@ -226,18 +226,18 @@ def test_a_bar_shows_the_progress(server, tmp_path, capsys):
 
 def test_a_structure_from_a_slow_server(server, tmp_path, monkeypatch):
     cache = tmp_path / "cod"
-    monkeypatch.setattr(phases, "fetch", lambda url, path: downloads.fetch(url, path, timeout=0.2))
+    monkeypatch.setattr(cif, "fetch", lambda url, path: downloads.fetch(url, path, timeout=0.2))
     for how, fault in (("loop", "TooManyRedirects"), ("drip", "too slowly"), ("failing", "500")):
-        monkeypatch.setattr(phases, "COD_URL", f"{server.url}/{how}/{{entry}}.cif")
+        monkeypatch.setattr(cif, "COD_URL", f"{server.url}/{how}/{{entry}}.cif")
         with pytest.raises(DownloadError, match=f"{fault}.*Without a network"):
-            phases.download_cod(9015662, cache)
+            cif.download_cod(9015662, cache)
     assert not cache.exists()
 
 
 def test_every_call_has_a_timeout():
     """No other way to the network in the package than `downloads.fetch`."""
     ways = re.compile(r"\b(urlopen|urlretrieve|HTTPDownloader|requests\.\w+\(|retrieve\()")
-    for path in Path(phases.__file__).parent.rglob("*.py"):
+    for path in Path(xrdclass.__file__).parent.rglob("*.py"):
         found = ways.findall(path.read_text(encoding="utf-8"))
         assert not found or path.name == "downloads.py", f"{path.name}: {found}"
 

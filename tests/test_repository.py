@@ -40,6 +40,7 @@ DISTRIBUTION = {
     "keras": "tensorflow",
     "mpl_toolkits": "matplotlib",
     "sklearn": "scikit-learn",
+    "spglib": "pymatgen",
     "yaml": "pyyaml",
 }
 

@@ -27,6 +27,7 @@ lesson  module                 holds
 09      identify.weights       the phases found, fitted together: their parts of the scan
 08 09   identify.identifier    Identifier, load_model: which phases, how much of each, what else
 10      identify.train         train_identifier
+        check                  what a folder of CIF files gives: densities, distances, twins
         plots                  every figure
 01 04   drawings               unit cells, Bragg's law, kernels and layers
         widgets                sliders and the upload button
@@ -34,8 +35,9 @@ lesson  module                 holds
         __main__               the command line
 
 `files` holds all that trusts neither disk nor network, which no lesson opens: files.writing,
-files.downloads, files.archives, files.quiet_keras, files.networks and files.kept_runs.  It knows
-nothing of the other modules but errors, and any of them may ask it.
+files.downloads, files.archives, files.space_groups, files.cif, files.cif_writing,
+files.quiet_keras, files.networks and files.kept_runs.  It knows nothing of the other modules but
+errors, and any of them may ask it.
 """
 
 __version__ = "0.1.0"
