@@ -137,6 +137,10 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--plot", metavar="DIR", help="draw each scan into a folder")
     sub.add_argument("--force", action="store_true", help="overwrite existing plots")
 
+    sub = command("check", _check, "Say what a folder of CIF files gives, and which are twins.")
+    sub.add_argument("cif_dir", help="folder of CIF files")
+    sub.add_argument("--wavelength", default="Cu", help="Cu, Co, Mo, Fe, Cr or Å (%(default)s)")
+
     sub = command("rruff", _rruff, "List the RRUFF patterns and where each comes from.")
     sub.add_argument("--download", action="store_true", help="fetch what is missing")
     sub.add_argument("--other", action="store_true", help="also other minerals and mixtures")
@@ -318,6 +322,12 @@ def _identify(options) -> int:
     if len(failed) > 0 and len(options.scans) > CHUNK:  # too many to have an eye on each
         _complain(f"{len(failed)} of {len(options.scans)} scans failed, as said above.", 1)
     return 1 if failed else 0
+
+
+def _check(options) -> int:
+    from .check import print_check
+
+    return 0 if print_check(options.cif_dir, options.wavelength) else 1
 
 
 def _rruff(options) -> None:
