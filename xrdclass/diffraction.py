@@ -121,7 +121,7 @@ def reflections(phase: Phase, d_min: float, strain: float = 0.0) -> Reflections:
     rotations, cartesian = _point_group(structure)
     strain_basis = _strain_basis(cartesian)
     d_min = d_min / (1 + strain * _largest_stretch(strain_basis))
-    hkl = _indices_within(lattice, d_min)
+    hkl, _ = planes_within(lattice, d_min)
 
     # The first of each set of equivalents (the largest code) stands for all of them.
     images = np.einsum("nk,gkl->ngl", hkl, rotations)
@@ -170,13 +170,14 @@ def _point_group(structure) -> tuple[np.ndarray, np.ndarray]:
     return np.concatenate([proper, -proper]), cartesian
 
 
-def _indices_within(lattice: np.ndarray, d_min: float) -> np.ndarray:
-    """All hkl, (n, 3), except 000, with d >= d_min."""
+def planes_within(lattice: np.ndarray, d_min: float) -> tuple[np.ndarray, np.ndarray]:
+    """All hkl, (n, 3), except 000, whose d-spacing is at least ``d_min`` Å, and these, (n,)."""
     largest = np.floor(np.linalg.norm(lattice, axis=1) / d_min).astype(int)
     axes = [np.arange(-m, m + 1) for m in largest]
     hkl = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, 3)
     hkl = hkl[hkl.any(axis=1)]
-    return hkl[d_spacing(hkl, lattice) >= d_min]
+    d = d_spacing(hkl, lattice)
+    return hkl[d >= d_min], d[d >= d_min]
 
 
 def _code(hkl: np.ndarray) -> np.ndarray:
@@ -204,12 +205,12 @@ def atomic_scattering_factor(symbol: str, s_squared) -> np.ndarray:
     return _scattering_factor(_scattering_parameters(symbol), np.asarray(s_squared, dtype=float))
 
 
-def _scattering_factor(parameters, s_squared: np.ndarray) -> np.ndarray:
+def _scattering_factor(parameters, s_squared: np.ndarray, dispersion=0.0) -> np.ndarray:
     z, a, b = parameters[0], parameters[1:5], parameters[5:]
     total = np.zeros_like(s_squared)
     for a_i, b_i in zip(a, b, strict=True):
         total += a_i * np.exp(-b_i * s_squared)
-    return z - 41.78214 * s_squared * total
+    return z + dispersion - 41.78214 * s_squared * total
 
 
 @cache
@@ -291,7 +292,7 @@ def structure_factor(table: Reflections, s_squared, dispersion=0.0) -> np.ndarra
     """
     added = np.broadcast_to(dispersion, len(table.elements))
     parts = zip(table.scattering, added, table.geometric.T, strict=True)
-    return sum((_scattering_factor(p, s_squared) + extra) * g for p, extra, g in parts)
+    return sum(_scattering_factor(p, s_squared, extra) * g for p, extra, g in parts)
 
 
 def lorentz_polarisation(theta) -> np.ndarray:

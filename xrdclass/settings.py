@@ -10,7 +10,7 @@ import numpy as np
 from .errors import DataError
 
 
-def setting(default, text, low=0.0, high=1.0, words=(), odds=False):
+def setting(default, text, low=0.0, high=1.0, words=(), shares=False):
     """A field of `Settings`.
 
     Parameters
@@ -19,9 +19,9 @@ def setting(default, text, low=0.0, high=1.0, words=(), odds=False):
     text : its meaning and unit
     low, high : what each number must lie between
     words : the values to choose from, instead of numbers
-    odds : whether the numbers are probabilities that add up to 1, instead of rising ones
+    shares : whether the numbers add up to 1, as probabilities do, instead of rising
     """
-    rule = {"text": text, "low": low, "high": high, "words": words, "odds": odds}
+    rule = {"text": text, "low": low, "high": high, "words": words, "shares": shares}
     return field(default=default, metadata=rule)
 
 
@@ -54,19 +54,19 @@ class Settings:
         middle = min(max(map(len, shown.values())), 24) + 2
         rows = []
         for f in fields(self):
-            start = f"{f.name:{width}}{shown[f.name]:{middle}}"
+            start = f"{f.name:{width}}{shown[f.name]:{middle - 2}}  "
             gap = " " * (width + middle)
             rows += textwrap.wrap(start + f.metadata["text"], 100, subsequent_indent=gap)
         return "\n".join(rows)
 
 
-def _unmet(value, shape, text, low, high, words, odds) -> str | None:
+def _unmet(value, shape, text, low, high, words, shares) -> str | None:
     """What a value should have been, or None if it is that."""
     if words:
         return None if value in words else f"one of {', '.join(map(str, words))}"
     many = {(): "one number", (2,): "a range, two rising numbers such as (1, 2) or twice the same,"}
-    expected = f"{many.get(shape, f'numbers of shape {shape}')} between {low:g} and {high:g}"
-    if odds:
+    expected = f"{many.get(shape, f'rising numbers of shape {shape}')} between {low:g} and {high:g}"
+    if shares:
         expected = f"{shape[0]} probabilities that add up to 1"
     try:
         numbers = np.asarray(value)
@@ -76,7 +76,7 @@ def _unmet(value, shape, text, low, high, words, odds) -> str | None:
         return expected
     fine = (low <= numbers).all() and (numbers <= high).all()
     if shape:
-        fine &= abs(numbers.sum() - 1) < 1e-6 if odds else (np.diff(numbers) >= 0).all()
+        fine &= abs(numbers.sum() - 1) < 1e-6 if shares else (np.diff(numbers) >= 0).all()
     return None if fine else expected
 
 
