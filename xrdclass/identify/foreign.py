@@ -16,6 +16,7 @@ from ..diffraction import (
     atomic_scattering_factor,
     lorentz_polarisation,
     planes_within,
+    scattering_parameters,
 )
 
 #: Space groups that many compounds have; the others are drawn less often.
@@ -134,7 +135,8 @@ def _lines(cell, atoms):
         # Single precision will do, and is faster.
         angle = (2 * np.pi * (hkl @ sites.T)).astype(np.float32)
         geometric = np.cos(angle).sum(axis=1) + 1j * np.sin(angle).sum(axis=1)
-        factor += atomic_scattering_factor(element, q**2 / 4) * geometric
+        f = atomic_scattering_factor(scattering_parameters(element), q**2 / 4)
+        factor += f * geometric
     strength = np.abs(factor) ** 2 * np.where(hkl[:, 0] > 0, 2, 1)
     # Reflections of one d-spacing are one line.
     _, line = np.unique(np.rint(q * 20_000).astype(int), return_inverse=True)

@@ -1,6 +1,6 @@
 """Mixtures as laboratories measure them: a few phases, foreign crystals, background, any range.
 
-What `identification` trains on. Each sample is drawn anew; none is ever seen twice.
+What an identifier learns from. Each sample is drawn anew; none is ever seen twice.
 """
 
 from __future__ import annotations
