@@ -36,7 +36,8 @@ from xrdclass.identify.identifier import (
     targets,
     train_identifier,
 )
-from xrdclass.identify.mixtures import MIXTURE_GRID, SAMPLES, MixtureSource
+from xrdclass.identify.laboratory import Laboratory
+from xrdclass.identify.mixtures import MIXTURE_GRID, MixtureSource
 from xrdclass.identify.second_opinion import FEATURES, N_POINTS, TWO_THETA, Residual, all_lines
 from xrdclass.models import compact_cnn, identifier_cnn
 from xrdclass.patterns import TwoThetaGrid
@@ -53,8 +54,7 @@ LINES = all_lines(PHASES)
 ANATASE, RUTILE = NAMES.index("anatase"), NAMES.index("rutile")
 X = MIXTURE_GRID.two_theta
 #: Samples without texture and shifts, of one cell and one size.
-PLAIN = replace(
-    SAMPLES,
+PLAIN = Laboratory(
     strain=0.0,
     texture=0.0,
     domain_size=(40.0, 40.0),

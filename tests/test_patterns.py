@@ -81,6 +81,8 @@ def test_pattern_sets_check_what_they_hold():
         PatternSet(good.intensity, good.labels, good.names, GRID, {"x": np.zeros(3)})
     with pytest.raises(DataError, match="'validation' has 1 values for 2 patterns"):
         replace(good, validation=[True])
+    with pytest.raises(DataError, match="Expected a wavelength in Å"):
+        replace(good, wavelength=float("nan"))
     plain = PatternSet(good.intensity, good.labels, good.names, GRID)
     assert plain.wavelength == RADIATIONS["Cu"].mean and plain.validation.tolist() == [False] * 2
 

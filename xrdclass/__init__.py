@@ -19,6 +19,7 @@ lesson  module                 holds
 05      training               Classifier, fit
 06 07   evaluation             what answers are worth: likeness, attention, calibration
 08      identify.foreign       invented crystals, to learn what is none of the phases
+08      identify.laboratory    Laboratory: ranges and probabilities of samples and instruments
 08 09   identify.mixtures      mixtures as laboratories measure them
 08      identify.background    scans above their background, and what the network sees of them
 08      identify.network       the proposing network's forward pass, in NumPy

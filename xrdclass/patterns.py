@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from .diffraction import RADIATIONS
+from .diffraction import radiation
 from .errors import DataError
 from .files.writing import write_safely
 
@@ -74,7 +74,7 @@ class PatternSet:
     names : tuple of the phases' names, in the order of the labels
     grid : TwoThetaGrid
     parameters : dict of arrays whose first axis is n: what was drawn for each pattern
-    wavelength : float, Å, that the angles are for; Cu K-alpha by default
+    wavelength : float, Å, that the angles are for; a name such as "Cu" stands for its mean
     validation : bool, shape (n,), kept out of training to check it; none by default
     """
 
@@ -83,13 +83,14 @@ class PatternSet:
     names: tuple[str, ...]
     grid: TwoThetaGrid = DEFAULT_GRID
     parameters: dict[str, np.ndarray] = field(default_factory=dict)
-    wavelength: float = RADIATIONS["Cu"].mean
+    wavelength: float = "Cu"
     validation: np.ndarray | None = None
 
     def __post_init__(self):
         self.intensity = np.asarray(self.intensity, dtype=np.float32)
         self.labels = np.asarray(self.labels, dtype=np.int64)
         self.names = tuple(str(name) for name in self.names)
+        self.wavelength = radiation(self.wavelength).mean
         n = len(self.labels)
         if self.intensity.shape != (n, self.grid.n_points):
             raise DataError(
@@ -179,7 +180,7 @@ class PatternSet:
                 arrays = {key: file[key] for key in file.files}
             parameters = {k[10:]: v for k, v in arrays.items() if k.startswith("parameter_")}
             # Earlier files hold these two as parameters, the first one once a pattern.
-            lengths = [*parameters.pop("wavelength", []), RADIATIONS["Cu"].mean]
+            lengths = [*parameters.pop("wavelength", []), "Cu"]
             validation = parameters.pop("is_validation", None)
             return cls(
                 arrays["intensity"],
@@ -187,7 +188,7 @@ class PatternSet:
                 tuple(arrays["names"].tolist()),
                 TwoThetaGrid(**json.loads(str(arrays["grid"]))),
                 parameters,
-                float(arrays.get("wavelength", lengths[0])),
+                arrays.get("wavelength", lengths[0]),
                 arrays.get("validation", validation),
             )
         except FileNotFoundError:

@@ -7,7 +7,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .diffraction import Radiation, Reflections, bragg, change_wavelength, radiation, reflections
+from .diffraction import (
+    Radiation,
+    Reflections,
+    bragg,
+    change_wavelength,
+    inverse_square,
+    radiation,
+    reflections,
+)
 from .errors import DataError
 from .patterns import BLOCK, DEFAULT_GRID, PatternSet, TwoThetaGrid
 from .phases import Phase
@@ -25,41 +33,25 @@ class Variation(Settings):
     """The ranges that samples and instruments are drawn from: a statement about what to expect.
 
     Every pair is (smallest, largest). All are drawn evenly, domain sizes in their logarithm.
-    `domain_size` is the code's word for the crystallite size, Scherrer's D.
+    `domain_size` is the code's word for the crystallite size, Scherrer's D. Strain changes the
+    free parameters of the crystal system: lengths relatively, angles in radians. Texture makes a
+    reflection at most this part weaker than the one that the crystallites' orientations favour
+    most. `caglioti_fwhm` has the instrument's width; a sample too high moves lines to larger
+    angles (`peak_shift`).
     """
 
-    strain: float = setting(
-        0.04,
-        "largest relative change of a cell length, and of an angle in radians, among the free "
-        "parameters of the crystal system",
-        high=0.2,
-    )
-    texture: float = setting(
-        0.8,
-        "the crystallites' orientations make a reflection at most this part weaker than the one "
-        "they favour most",
-        high=0.999,
-    )
+    strain: float = setting(0.04, "largest relative change of the cell", high=0.2)
+    texture: float = setting(0.8, "greatest part that orientations take away", high=0.999)
     domain_size: tuple = setting((20.0, 50.0), "crystallite size, nm", 0.1, 1e6)
     micro_strain: tuple = setting((0.0, 0.0), "relative spread of d within the sample")
     profile: str = setting("gaussian", "shape of the peaks", words=PROFILES)
-    eta: tuple = setting((0.0, 1.0), "Lorentzian part of a pseudo-Voigt or Voigt profile")
-    k_alpha2: bool = setting(
-        False, "resolve the doublet into K-alpha1 and K-alpha2, 2:1", words=(False, True)
-    )
+    eta: tuple = setting((0.0, 1.0), "Lorentzian part of a (pseudo-)Voigt profile")
+    k_alpha2: bool = setting(False, "K-alpha1 and K-alpha2, 2:1, or one line", words=(False, True))
     caglioti: tuple = setting(
-        ((0.0, 0.0), (0.0, 0.0), (0.0, 0.0)),
-        "U, V and W of the instrument's width H^2 = U tan^2 + V tan + W, degrees^2",
-        low=-10,
-        high=10,
+        ((0.0, 0.0),) * 3, "U, V and W of the instrument's width, degrees^2", low=-10, high=10
     )
     zero_shift: tuple = setting((0.0, 0.0), "of all angles, degrees", -10, 10)
-    displacement: tuple = setting(
-        (0.0, 0.0),
-        "how far the sample lies too high, mm; too high moves lines to larger angles",
-        low=-10,
-        high=10,
-    )
+    displacement: tuple = setting((0.0, 0.0), "of the sample, mm; above 0 too high", -10, 10)
     radius: float = setting(200.0, "of the goniometer, mm", 1, 1e5)
 
 
@@ -147,10 +139,9 @@ def peak_shift(theta, zero_shift, displacement, radius):
 
 
 def doublet(theta, source: Radiation):
-    """Where the K-alpha1 and the K-alpha2 line lie, and their parts of the intensity, 2:1.
+    """Where K-alpha1 and K-alpha2 lie, and their parts of the intensity, 2:1: two pairs.
 
-    ``theta``, radians, is the angle of the mean wavelength; the answer is two pairs of angle,
-    radians (NaN if out of reach), and part.
+    ``theta``, radians, is the angle of the mean wavelength; NaN is out of reach.
     """
     lengths = ((source.k_alpha1, 2 / 3), (source.k_alpha2, 1 / 3))
     return [(change_wavelength(theta, source.mean, length), part) for length, part in lengths]
@@ -232,8 +223,7 @@ def plan_simulation(phases, variation=ORIGINAL, grid=DEFAULT_GRID, wavelength="C
     """Structure factors of all phases, once, and the settings beside them."""
     source = radiation(wavelength)
     # Cells that are stretched, and peaks shifted from beyond the range, reach into it.
-    sine = np.sin(np.radians(min(grid.stop + 1, 179) / 2))
-    d_min = source.k_alpha1 / 2 / sine
+    d_min = source.k_alpha1 / 2 / np.sin(np.radians(min(grid.stop + 1, 179) / 2))
     tables = tuple(reflections(phase, d_min, variation.strain) for phase in phases)
     for table in tables:
         if not len(table.hkl):
@@ -290,13 +280,14 @@ def observed_peaks(theta, area, drawn: dict, variation: Variation, source: Radia
 
     Widths of different origin add in squares, as those of Gaussians do.
     """
-    column = {key: drawn[key][:, None] for key in ("domain_size", "micro_strain")}
-    fwhm = np.sqrt(
-        scherrer_fwhm(theta, column["domain_size"], source.mean) ** 2
-        + strain_fwhm(theta, column["micro_strain"]) ** 2
-        + caglioti_fwhm(theta, *drawn["caglioti"].T[:, :, None]) ** 2
+    columns = ("domain_size", "micro_strain", "zero_shift", "displacement")
+    size, micro_strain, zero_shift, displacement = (drawn[key][:, None] for key in columns)
+    widths = (
+        scherrer_fwhm(theta, size, source.mean),
+        strain_fwhm(theta, micro_strain),
+        caglioti_fwhm(theta, *drawn["caglioti"].T[:, :, None]),
     )
-    zero_shift, displacement = drawn["zero_shift"][:, None], drawn["displacement"][:, None]
+    fwhm = np.sqrt(sum(width**2 for width in widths))
     shift = peak_shift(theta, zero_shift, displacement, variation.radius)
     single = not variation.k_alpha2 or source.k_alpha1 == source.k_alpha2
     copies = [(theta, 1)] if single else doublet(theta, source)
@@ -313,12 +304,8 @@ def _texture_factor(table, drawn, variation, metric) -> np.ndarray:
     if not variation.texture:
         return np.ones((len(axis), len(table.hkl)))
     direction = (metric @ axis[:, :, None])[:, :, 0]
-    h = table.equivalents.reshape(-1, 3).astype(float)
-    shape = (len(axis), *table.equivalents.shape[:2])
-    along = (direction @ h.T).reshape(shape) ** 2
-    first = table.hkl.astype(float)
-    length = np.einsum("rk,nkl,rl->nr", first, metric, first, optimize=True)
-    length = length * np.einsum("nk,nk->n", direction, axis)[:, None]
+    along = np.tensordot(direction, table.equivalents.astype(float), (1, 2)) ** 2
+    length = inverse_square(table.hkl, metric) * np.einsum("nk,nk->n", direction, axis)[:, None]
     cos_squared = np.minimum(along / length[:, :, None], 1)
     return march_dollase(cos_squared, drawn["texture_r"][:, None, None]).mean(axis=2)
 

@@ -28,7 +28,7 @@ VISIBLE_HEIGHT, VISIBLE_SIGNAL = 0.03, 6.0
 def targets(mixtures: Mixtures) -> np.ndarray:
     """Truth and weight, (n, phases + 1, 2): nothing is asked of what cannot be seen."""
     truth = np.concatenate([mixtures.present, mixtures.foreign[:, None]], axis=1)
-    visible = (mixtures.height >= VISIBLE_HEIGHT) & (mixtures.signal >= VISIBLE_SIGNAL)
+    visible = (mixtures.height >= VISIBLE_HEIGHT) & (mixtures.signal_to_noise >= VISIBLE_SIGNAL)
     return np.stack([truth, visible | ~truth], axis=-1).astype(np.float32)
 
 
