@@ -126,6 +126,17 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--rounds", type=_count, default=3, help="portions of them (%(default)s)")
     sub.add_argument("--crystals", type=_count, default=800, help="invented (%(default)s)")
     sub.add_argument("--judged", type=_count, default=4000, help="mixtures (%(default)s)")
+    sub.add_argument("--strain", type=float, help="largest change of a cell length, relative")
+    sub.add_argument("--domain-sizes", nargs=2, type=float, metavar="NM", help="of crystallites")
+    sub.add_argument("--two-theta", nargs=2, type=float, metavar="DEGREES", help="of all scans")
+    sub.add_argument(
+        "--set",
+        nargs="+",
+        action="append",
+        default=[],
+        metavar=("NAME", "VALUE"),
+        help="another setting of the samples to expect",
+    )
     sub.add_argument("--seed", type=_whole, default=0)
     sub.add_argument("--force", action="store_true", help="overwrite an existing file")
 
@@ -263,11 +274,48 @@ def _stoppable(train, keep: Path, *arguments, **settings):
         raise
 
 
+def _laboratory(options):
+    """The samples to expect, as the options of train-identifier say."""
+    from dataclasses import fields
+
+    from .identify.laboratory import Laboratory
+
+    given = {name: values for name, *values in options.set}
+    known = [f.name for f in fields(Laboratory)]
+    if wrong := sorted(given.keys() - set(known)):
+        raise DataError(f"There is no setting {wrong[0]!r}; these are known: {', '.join(known)}.")
+    changes = {}
+    for name, values in given.items():
+        numbers = tuple(_number(value) for value in values)
+        changes[name] = numbers[0] if len(numbers) == 1 else numbers
+    if options.strain is not None:
+        changes["strain"] = options.strain
+    if options.domain_sizes:
+        changes["domain_size"] = tuple(options.domain_sizes)
+    if options.two_theta:
+        low, high = options.two_theta
+        changes |= {
+            "start": (low, low),
+            "stop": (high, high),
+            "whole_start": 0.0,
+            "whole_stop": 0.0,
+        }
+    return Laboratory(**changes)
+
+
+def _number(text: str):
+    try:
+        return float(text)
+    except ValueError:
+        return text
+
+
 def _train_identifier(options) -> None:
     from .files.kept_runs import Keeper
     from .identify.train import train_identifier
     from .phases import load_phases
 
+    laboratory = _laboratory(options)
     check_target(options.out, options.force, ".npz")
     keep = Path(options.out).with_suffix(".training")
     identifier = _stoppable(
@@ -279,6 +327,7 @@ def _train_identifier(options) -> None:
         n_judged=options.judged,
         rounds=options.rounds,
         seed=options.seed,
+        laboratory=laboratory,
         report=lambda line: print(line, file=sys.stderr, flush=True),
     )
     identifier.save(options.out, overwrite=options.force)
