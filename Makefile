@@ -78,7 +78,7 @@ test-small: $(STAMP) ## run every lesson and identify with 2 GB of memory and on
 
 test-long: $(STAMP) ## identify 10,000 scans, some of them broken; kill 200 processes that write
 	@$(PY) tests/long_run.py $(ARGS)
-	@$(PY) tests/test_files.py 200
+	@$(PY) tests/test_writing.py 200
 
 fuzz: $(STAMP) ## 20,000 damaged files of every scan format, and attacks on the readers (ARGS="--inputs 500")
 	@$(PY) tests/fuzz_readers.py $(ARGS)
