@@ -5,7 +5,6 @@ import io
 import json
 import sys
 
-import numpy as np
 import pytest
 from samples import finding
 
@@ -164,10 +163,3 @@ def test_csv_has_a_line_a_file(capsys):
     ]  # fmt: skip
     assert rows[1]["error"] == "This is a letter." and rows[1]["phases"] == rows[1]["a"] == ""
     assert rows[2]["phases"] == "" and rows[2]["foreign"] == "False"
-
-
-def test_numbers_are_plain_ones():
-    """What NumPy made goes into JSON all the same."""
-    one = finding(probability={"a": np.float64(0.25)}, wavelength=np.float64(1.5))
-    ((answer, _),) = answer_each(["x"], read, lambda scans: [one], None)
-    assert json.loads(json.dumps(answer))["probability"] == {"a": 0.25}

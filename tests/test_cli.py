@@ -17,7 +17,6 @@ import numpy as np
 import pytest
 from samples import NAMES, noise_scan, scan_of, stop_after, write_scan
 
-from xrdclass import scans
 from xrdclass.__main__ import main
 from xrdclass.diffraction import radiation
 from xrdclass.patterns import PatternSet, TwoThetaGrid
@@ -244,24 +243,6 @@ def test_many_scans_some_of_them_broken(tmp_path):
     assert counts["broken"] == counts["reported as broken"] == len(long_run.BROKEN)
     assert counts["named rightly"] == counts["answered"]
     assert counts["last line"] == "xrdclass: 6 of 100 scans failed, as said above."
-
-
-@pytest.mark.parametrize("stop", [0, 40])
-def test_what_was_answered_before_a_stop_is_whole(cli, given, monkeypatch, stop):
-    """Ctrl-C while scan number ``stop`` is read: the answers of finished portions are there."""
-    read, asked = scans.read_scan, []
-
-    def read_or_stop(path, *rest):
-        if len(asked) == stop:
-            raise KeyboardInterrupt
-        asked.append(path)
-        return read(path, *rest)
-
-    monkeypatch.setattr(scans, "read_scan", read_or_stop)
-    status, out, err = cli("identify", *[given / "rutile.xy"] * 50, "--format", "json")
-    assert status == 130
-    assert [a["phases"] for a in json.loads(out)] == [["rutile"]] * (stop // 32 * 32)
-    assert err == "xrdclass: stopped; nothing half-written is left behind.\n"
 
 
 # Training

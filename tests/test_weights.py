@@ -52,6 +52,18 @@ def test_shares_are_the_areas_that_were_put_in(areas, fwhm):
     assert share_signal(scan, {}) == ({}, {})
 
 
+@pytest.mark.parametrize(("area", "fwhm", "noise"), [(0.03, 0.15, 1e-3), (0.05, 0.1, 5e-3)])
+def test_a_weak_phase_does_not_grow_broad_under_the_tails_of_a_strong_one(area, fwhm, noise):
+    signal = two_phases((area, 1.0), fwhm, 0.0)
+    tails = np.exp(-np.abs(np.arange(-60, 61)) / 20) / 40  # wider than any that are fitted
+    signal += 0.3 * np.convolve(signal, tails, "same")
+    scan = scan_with(signal, noise)
+    opinions = {label: scan.fit(LINES[label]) for label in (ANATASE, RUTILE)}
+    found = share_signal(scan, opinions)[1]
+    assert 0.5 < found[ANATASE] * signal.max() / area < 2
+    assert found[RUTILE] * signal.max() == pytest.approx(1, rel=0.2)
+
+
 def test_weight_fractions_of_equal_masses_are_equal():
     """A drawn 50:50 mixture without texture, fitted: from cell volumes to scans and back."""
     n = 24
