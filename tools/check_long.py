@@ -113,7 +113,7 @@ def main():
     lost = counts["scans"] - counts["answered"] - counts["reported as broken"]
     grown = counts["MB at the end"] - counts["MB at first"]
     print(f"lost: {lost}; memory grew by {grown} MB")
-    killed = subprocess.run([sys.executable, ROOT / "tests" / "test_files.py", "200"])
+    killed = subprocess.run([sys.executable, ROOT / "tests" / "test_writing.py", "200"])
     return int(bool(lost or grown > 20 or counts["exit status"] != 1 or killed.returncode))
 
 

@@ -66,7 +66,6 @@ def verdicts(threads: int, seeds: int) -> dict:
     import tensorflow  # threads are set before anything is computed
 
     from xrdclass import rruff
-    from xrdclass.evaluation import identify
     from xrdclass.identify.identifier import Identifier
     from xrdclass.patterns import split
     from xrdclass.scans import read_scan
@@ -82,19 +81,16 @@ def verdicts(threads: int, seeds: int) -> dict:
     scans = [*titania, *others]
     identifier, found = Identifier.load(), {}
     for i, finding in enumerate(identifier.identify(scans)):
-        verdict = finding.verdict
         found[f"{i} {scans[i].name}"] = [
-            [*verdict.phases, "foreign" if verdict.foreign else "", *verdict.warnings],
-            [round(p, 3) for p in verdict.probability.values()],
+            [*finding.phases, "foreign" if finding.foreign else "", *finding.warnings],
+            [round(p, 3) for p in finding.probability.values()],
         ]
     noisy = add_noise(simulate(load_phases(), 120, ORIGINAL, seed=1), seed=2)
     for seed in range(seeds):
         classifier = fit(*split(noisy, 1 / 6, seed=3), epochs=15, seed=seed, progress=False)
-        for i, scan in enumerate(titania):
-            found[f"{i} {scan.name}, trained with seed {seed}"] = [
-                list(identify(classifier, scan).phases),
-                [],
-            ]
+        for i, finding in enumerate(classifier.identify(titania)):
+            key = f"{i} {finding.name}, trained with seed {seed}"
+            found[key] = [list(finding.phases), []]
     return found
 
 

@@ -192,12 +192,13 @@ class Identifier:
         arrays = load_arrays(path)
         try:
             network = Network.from_arrays(arrays, steps)
-            fits = network(np.zeros((1, N_POINTS, 2))).shape == (1, len(names) + 1)
+            with np.errstate(all="ignore"):
+                answer = network(np.ones((1, N_POINTS, 2)))
         except Exception as error:
             raise ModelError(
                 f"The network in {path} cannot be used ({short_reason(error)}). Train it again."
             ) from None
-        if not fits:
+        if answer.shape != (1, len(names) + 1) or not np.isfinite(answer).all():
             raise ModelError(f"The network in {path} does not fit its own names. Train it again.")
         return cls(network, names, *others)
 
