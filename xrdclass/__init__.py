@@ -24,8 +24,10 @@ lesson  module                 holds
         widgets                sliders and the upload button
         __main__               the command line
 
-`files` holds all that trusts neither disk nor network, which no lesson opens: files.writing
-and files.downloads.  It knows nothing of the other modules but errors, and any of them may ask it.
+`files` holds all that trusts neither disk nor network, which no lesson opens: files.writing,
+files.downloads, and the readers of scans, files.reading (limits), files.wavelengths, files.text,
+files.columns, files.listings and files.instruments.  It knows nothing of the other modules but
+errors, and any of them may ask it.
 """
 
 __version__ = "0.1.0"
