@@ -199,6 +199,8 @@ def listings() -> dict[str, list[str]]:
     ras += '*HW_XG_WAVE_LENGTH_ALPHA1 "1.540593"\n*MEAS_SCAN_AXIS_X_INTERNAL "TwoThetaTheta"\n'
     ras += "*RAS_HEADER_END\n*RAS_INT_START\n"
     bank = f"title\nBANK 1 {number} {-(-number // 10)} CONST {100 * X[0]:.2f} 2.00 0 0 "
+    asc = f"*TYPE = Raw\n*WAVE_LENGTH1 = 1.54056\n*START = {first}\n*STOP = {last}\n*STEP = 0.020\n"
+    asc += f"*COUNT = {number}\n"
     pairs = np.stack([Y, Y**0.5], axis=1).ravel()
     cif = "data_a\n_diffrn_radiation_wavelength 1.5406\n"
     span = f"_pd_meas_2theta_range_min {first}\n_pd_meas_2theta_range_max {last}\n"
@@ -208,13 +210,16 @@ def listings() -> dict[str, list[str]]:
         "uxd": [
             uxd + "_2THETACOUNTS\n" + lines("{:.3f}\t{:.0f}", X, Y),
             uxd + "_COUNTS\n" + rows("{:8.0f}", 8),
+            uxd + "_2THETACOUNTSTIME\n" + lines("{:.3f} {:.0f} 1.0", X, Y),
         ],
+        "asc": [asc + rows("{:.0f},", 4)[:-2] + "\n*END\n"],
         "udf": [udf + rows("{:6.0f},", 8)[:-2] + "/\n"],
         "cpi": [cpi + rows("{:.0f}", 1)],
         "mdi": [mdi + rows("{:8.0f}", 8)],
         "ras": [ras + lines("{:.4f} {:.4f} 1.0000", X, Y) + "*RAS_INT_END\n*RAS_DATA_END\n"],
         "gsas": [
             bank + "STD\n" + rows("{:8.0f}", 10),
+            bank + "STD\n" + rows(" 1{:6.0f}", 10),
             bank + "ESD\n" + rows("{:8.1f}", 10, pairs),
             bank + "FXYE\n" + lines("{:.2f} {:.1f} {:.2f}", 100 * X, Y, Y**0.5),
         ],

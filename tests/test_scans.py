@@ -362,6 +362,14 @@ def test_thousands_and_negative_angles_and_dates():
     assert_same(read("2theta counts date time\n" + dated))
 
 
+def test_gaps_and_uneven_steps_make_no_list_of_peaks():
+    x = np.concatenate([np.arange(10, 20, 0.1), np.arange(50, 60, 0.1), np.arange(60, 90, 0.3)])
+    assert_same(read(text(" ", x=x, y=x)), x, np.round(x, 1))
+    peaks = np.cumsum(np.random.default_rng(0).exponential(0.2, 500)) + 10
+    with pytest.raises(ScanError, match="500 angles far and unevenly apart, a list of peaks"):
+        read(text(" ", x=peaks, y=peaks, digits="{:.4f}{}{:.1f}"))
+
+
 def test_what_looks_odd_is_said():
     halted = np.where(np.arange(60) < 30, 10 + Y, 0)
     assert "the run seems interrupted" in read(text(" ", y=halted)).warnings[0]

@@ -38,7 +38,7 @@ _OTHERS = {  # how a file begins that is no scan, and what it then is
     b"SQLite": "a database",
     b"HR-XRDRAW": "an old Philips binary file",
 }
-_TWO_THETA = re.compile(r"2\s*-?\s*th|twoth|2θ|gonio|coupled|detector|^$", re.IGNORECASE)
+_TWO_THETA = re.compile(r"2\s*-?\s*th|two\s*th|2θ|gonio|coupled|detector|^$", re.IGNORECASE)
 
 
 def read(content: bytes, columns=None) -> list[Found] | None:
@@ -221,8 +221,11 @@ def _brml(archive: _Archive, name: str) -> Found:
 
 def _rasx(archive: _Archive, name: str) -> Found:
     """Angle, counts and the attenuator's factor; another file has the conditions."""
-    x, counts, factor = _numbers(archive.unpacked(name).decode("utf-8-sig")).reshape(-1, 3).T
-    found = Found(x, counts * factor, label=name.rpartition("/")[0], source=".rasx")
+    lines = archive.unpacked(name).decode("utf-8-sig").strip().splitlines()
+    x, counts, *factor = _numbers(" ".join(lines)).reshape(len(lines), -1).T
+    found = Found(
+        x, counts * (factor[0] if factor else 1), label=name.rpartition("/")[0], source=".rasx"
+    )
     conditions = re.sub(r"Profile(\d+)\.txt$", r"MesurementConditions\1.xml", name)
     if conditions in archive.namelist():
         tree = _tree(archive.unpacked(conditions))

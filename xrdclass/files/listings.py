@@ -19,8 +19,10 @@ _COUNTS = {
     r"ScanStepSize,\s*(?P<step><N>)<LINES>RawScan[^\n]*\n",
     "Sietronics .cpi": r"\ASIETRONICS[^\n]*\n\s*" + _THREE.format(r"\s+", "stop", "step")
     + r"\s+(?P<tube>\w{2}\s+<N>)<LINES>SCANDATA\s*\n",
-    "MDI": r"^\s*(?P<start><N>)\s+(?P<step><N>)\s+<N>\s+(?P<tube>[a-z]{1,2}\s+<N>)\s+(?P<stop><N>)"
-    r"\s+\d+[^\n]*\n",
+    "MDI": r"^\s*(?P<start><N>)\s+(?P<step><N>)\s+<N>\s+(?P<tube>(?:[a-z]{1,2}\s+)?<N>)\s+"
+    r"(?P<stop><N>)\s+\d+[^\n]*\n",
+    "Rigaku .asc": r"^\W*start\w*\W{1,20}(?P<start><N>)<LINES>"
+    r"\W*stop\w*\W{1,20}(?P<stop><N>)<LINES>\W*step\w*\W{1,20}(?P<step><N>)<LINES>(?=\s*<N>[\s,;])",
     "counts without angles": "^[ \t]*" + _THREE.format("[ \t,]+", "step", "stop")
     + r"(?P<more>[ \t,][^\n]*)?\n",
 }  # fmt: skip
@@ -49,9 +51,9 @@ def read(text: str, head: str) -> list[Found]:
             if number < 10 or ("more" in said and not said["more"] and len(row) == 3):
                 continue  # a table of three columns
             counts = _numbers(text, found.end(), number)
-            if number <= counts.size <= number + 9 + number // 50:
+            if number - 2 <= counts.size <= number + 9 + number // 50:
                 tube = (said.get("tube") or "").split()
-                lines = [f"wavelength {tube[1]}"] if tube else head[: found.end()].split("\n")
+                lines = [f"wavelength {tube[-1]}"] if tube else head[: found.end()].split("\n")
                 one = stepped(start, step, counts[:number], wavelength=stated(lines), source=name)
                 return [one]
     return []
@@ -96,10 +98,12 @@ def _gsas(text: str) -> list[Found]:
             x, y = _table(rows).T[:2]
             one = Found(x / 100, y)
         else:
-            fields = [row.ljust(80)[i : i + 8] for row in rows for i in range(0, 80, 8)]
-            # STD: the first two characters are a number of detectors.
-            counts = [f[2 if form == "STD" else 0 :] for f in fields if f.strip()]
-            counts = counts[:: 2 if form == "ESD" else 1][: int(bank[1])]
+            every = 2 if form == "ESD" else 1
+            counts = " ".join(rows).split()
+            if len(counts) != every * int(bank[1]):  # STD: two characters number the detectors
+                fields = [row.ljust(80)[i : i + 8] for row in rows for i in range(0, 80, 8)]
+                counts = [f[2 if form == "STD" else 0 :] for f in fields if f.strip()]
+            counts = counts[::every][: int(bank[1])]
             one = stepped(float(words[0]) / 100, float(words[1]) / 100, counts)
         one.axis, one.source, one.label = "2theta", f"GSAS {form}", bank[0][:9].strip()
         one.wavelength = wavelength
@@ -110,14 +114,16 @@ def _gsas(text: str) -> list[Found]:
 def _uxd(text: str) -> list[Found]:
     """Bruker's UXD: each range has its own settings, then pairs of numbers or counts alone."""
     found, at, said = [], 0, {"DRIVE": "COUPLED"}
-    parts = re.finditer(r"^_(2?THETA)?(COUNTS|CPS|INTENSITY)[ \t]*\n", text, re.MULTILINE)
+    parts = re.finditer(r"^_(2?THETA)?(?:COUNTS|CPS)(TIME)?[ \t]*\n", text, re.MULTILINE)
     for part in itertools.islice(parts, MAX_SCANS):
         said |= dict(re.findall(r"^_(\w+) *= *'?([^'\n]*)", text[at : part.start()], re.MULTILINE))
         numbers, at = _numbers(text, part.end()), part.end()
+        width = 1 + bool(part[1]) + bool(part[2])
+        numbers = numbers[: numbers.size // width * width].reshape(-1, width)
         if part[1]:
-            one = Found(*numbers[: numbers.size // 2 * 2].reshape(-1, 2).T)
+            one = Found(*numbers[:, :2].T)
         else:
-            one = stepped(float(said["START"]), float(said["STEPSIZE"]), numbers)
+            one = stepped(float(said["START"]), float(said["STEPSIZE"]), numbers[:, 0])
         coupled = re.search("COUPLED|2THETA", said["DRIVE"].upper())
         one.axis, one.source = "2theta" if coupled else said["DRIVE"], ".uxd"
         one.wavelength = stated([f"wavelength {said.get('WL1')}", f"anode {said.get('ANODE')}"])

@@ -144,7 +144,9 @@ def checked_axis(one: Found, axis: str | None) -> str:
     different = np.unique(x)
     number, steps = different.size, np.diff(different)
     _refuse_if(number < MIN_POINTS, f"{number} different angles, fewer than {MIN_POINTS}")
-    peaks = number < 300 and steps.std() > 0.6 * steps.mean() > 0.12
+    alike = np.abs(steps / np.median(steps) - 1) < 0.5  # a scan may have gaps, but not many
+    peaks = steps.mean() > 0.05 and alike.mean() < 0.5
+    peaks |= number < 300 and steps.std() > 0.6 * steps.mean() > 0.12
     _refuse_if(peaks, f"{number} angles far and unevenly apart, a list of peaks")
     small, large = sorted([steps[: number // 10].sum(), steps[-(number // 10) :].sum()])
     grow = (
