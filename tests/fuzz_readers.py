@@ -444,6 +444,10 @@ def attacks():
         "settings.uxd": b"_STEPSIZE=1\n" * 200_000 + b"_COUNTS\n1 2 3",
         "starts.ras": b"*RAS_\n" + b"*RAS_INT_START\n" * 200_000,
         "header.udf": b"DataAngleRange, 1, 9\n" * 140 + b"ScanStepSize, 1\n" * 150,
+        "digits.mdi": (b"1" * 1900 + b"\n") * 300,
+        "spaces.mdi": (b"1" + b" " * 1900 + b"\n") * 300,
+        "header.asc": b"start 1\n" * 90 + b"stop 9\n" * 90 + b"step 1\n" * 90 + b"#" * 1900,
+        "signs.asc": (b"#" * 1900 + b"\n") * 300 + b"start 1\nstop 9\nstep 1\n",
         "three.dat": b"5 0.01 150\n" * 250_000,
         "names.csv": (b"2theta" + b" " * 1900 + b"\n") * 2500 + b"1 2\n" * 50,
         "words.txt": b"wavelength alpha energy anode target " * 160_000,
@@ -466,7 +470,7 @@ def _alarm(*_):
 
 def verdict(content, name: str, read=None) -> tuple[str, str | None]:
     """("scan" or "error", what broke the promise or None) for one file's content."""
-    start = time.perf_counter()
+    start = time.process_time()  # other work on the machine is not the reader's fault
     previous = signal.signal(signal.SIGALRM, _alarm)
     signal.setitimer(signal.ITIMER_REAL, 5 * SECONDS)
     try:
@@ -484,7 +488,7 @@ def verdict(content, name: str, read=None) -> tuple[str, str | None]:
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, previous)
-    seconds = time.perf_counter() - start
+    seconds = time.process_time() - start
     return outcome, fault or (f"{seconds:.1f} s" if seconds > SECONDS else None)
 
 

@@ -10,28 +10,36 @@ import numpy as np
 from .reading import MAX_POINTS, MAX_SCANS, Found, NotAScan, stepped
 from .wavelengths import stated
 
-_N = r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?"
+_N = r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?"  # in one way only
 _WORD = re.compile(_N)
 _THREE = r"(?P<start><N>){0}(?P<{1}><N>){0}(?P<{2}><N>)"
-#: Headers that state start, step and stop; the counts begin where the match ends.
+#: Headers that state start, step and stop, each pattern after the one before; then come the counts.
 _COUNTS = {
-    "Philips .udf": r"^DataAngleRange,\s*(?P<start><N>),\s*(?P<stop><N>)<LINES>"
-    r"ScanStepSize,\s*(?P<step><N>)<LINES>RawScan[^\n]*\n",
-    "Sietronics .cpi": r"\ASIETRONICS[^\n]*\n\s*" + _THREE.format(r"\s+", "stop", "step")
-    + r"\s+(?P<tube>\w{2}\s+<N>)<LINES>SCANDATA\s*\n",
-    "MDI": r"^\s*(?P<start><N>)\s+(?P<step><N>)\s+<N>\s+(?P<tube>(?:[a-z]{1,2}\s+)?<N>)\s+"
-    r"(?P<stop><N>)\s+\d+[^\n]*\n",
-    "Rigaku .asc": r"^\W*start\w*\W{1,20}(?P<start><N>)<LINES>"
-    r"\W*stop\w*\W{1,20}(?P<stop><N>)<LINES>\W*step\w*\W{1,20}(?P<step><N>)<LINES>(?=\s*<N>[\s,;])",
-    "counts without angles": "^[ \t]*" + _THREE.format("[ \t,]+", "step", "stop")
-    + r"(?P<more>[ \t,][^\n]*)?\n",
-}  # fmt: skip
+    "Philips .udf": (
+        r"^DataAngleRange,\s*(?P<start><N>),\s*(?P<stop><N>)",
+        r"^ScanStepSize,\s*(?P<step><N>)",
+        r"^RawScan[^\n]*\n",
+    ),
+    "Sietronics .cpi": (
+        r"\ASIETRONICS[^\n]*\n\s*" + _THREE.format(r"\s+", "stop", "step"),
+        r"\s+(?P<tube>\w{2}\s+<N>)",
+        r"^SCANDATA\s*\n",
+    ),
+    "Rigaku .asc": (
+        *(rf"^[^\w\n]{{0,9}}{key}\w*\W{{1,20}}(?P<{key}><N>)" for key in ("start", "stop", "step")),
+        r"\n(?=[ \t]*<N>[\s,;])",
+    ),
+    "MDI": (
+        r"^\s{0,99}(?P<start><N>)\s+(?P<step><N>)\s+<N>\s+(?P<tube>(?:[a-z]{1,2}\s+)?<N>)\s+"
+        r"(?P<stop><N>)\s+\d+[^\n]*\n",
+    ),
+    "counts without angles": (
+        "^[ \t]*" + _THREE.format("[ \t,]+", "step", "stop") + r"(?P<more>[ \t,][^\n]*)?\n",
+    ),
+}
 _COUNTS = {
-    name: re.compile(
-        pattern.replace("<N>", _N).replace("<LINES>", r"[^\n]*\n(?:[^\n]*\n){0,40}?"),
-        re.IGNORECASE | re.MULTILINE,
-    )
-    for name, pattern in _COUNTS.items()
+    name: [re.compile(p.replace("<N>", _N), re.IGNORECASE | re.MULTILINE) for p in patterns]
+    for name, patterns in _COUNTS.items()
 }
 
 
@@ -40,23 +48,35 @@ def read(text: str, head: str) -> list[Found]:
     for sign, reader in _PROGRAMS.items():
         if re.search(sign, head, re.MULTILINE):
             return reader(text)
-    for name, pattern in _COUNTS.items():
-        for found in list(pattern.finditer(head))[:40]:
-            start, step, stop = (float(found[key]) for key in ("start", "step", "stop"))
-            step, stop = min(step, stop), max(step, stop)
-            if not (0 < step < stop - start and stop <= 180 and start >= -30):
-                continue
-            number, said = round((stop - start) / step) + 1, found.groupdict()
-            row = text[found.end() : found.end() + 200].lstrip().partition("\n")[0].split()
-            if number < 10 or ("more" in said and not said["more"] and len(row) == 3):
-                continue  # a table of three columns
-            counts = _numbers(text, found.end(), number)
-            if number - 2 <= counts.size <= number + 9 + number // 50:
-                tube = (said.get("tube") or "").split()
-                lines = [f"wavelength {tube[-1]}"] if tube else head[: found.end()].split("\n")
-                one = stepped(start, step, counts[:number], wavelength=stated(lines), source=name)
+    for name, (first, *others) in _COUNTS.items():
+        for found in itertools.islice(first.finditer(head), 40):
+            said = found.groupdict()
+            for pattern in others:
+                if found := pattern.search(head, found.end()):
+                    said |= found.groupdict()
+                else:
+                    break
+            if found and (one := _listed(text, found.end(), said, name)):
+                one.wavelength = one.wavelength or stated(head[: found.end()].split("\n"))
                 return [one]
     return []
+
+
+def _listed(text: str, at: int, said: dict[str, str | None], name: str) -> Found | None:
+    """The scan whose counts begin there; None if they are not as many as the header says."""
+    start, step, stop = (float(said[key]) for key in ("start", "step", "stop"))
+    step, stop = min(step, stop), max(step, stop)
+    row = text[at : at + 200].lstrip().partition("\n")[0].split()
+    if "more" in said and not said["more"] and len(row) == 3:  # a table of three columns
+        return None
+    if not (0 < step <= (stop - start) / 9 and stop <= 180 and start >= -30):
+        return None
+    number = round((stop - start) / step) + 1
+    counts = _numbers(text, at, number)
+    if not number - 2 <= counts.size <= number + 9 + number // 50:
+        return None
+    tube = stated([f"wavelength {said['tube'].split()[-1]}"]) if said.get("tube") else None
+    return stepped(start, step, counts[:number], wavelength=tube, source=name)
 
 
 def _numbers(text: str, at: int, number: int = MAX_POINTS) -> np.ndarray:
