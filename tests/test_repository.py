@@ -216,7 +216,7 @@ def test_citation_has_the_version_of_the_package():
 @pytest.mark.parametrize(
     ("pattern", "extras"),
     [
-        ("xrdclass/[!w]*.py", ["instruments"]),
+        ("xrdclass/[!w]*.py", []),
         ("xrdclass/widgets.py", ["lessons"]),
         ("notebooks/*.ipynb", ["lessons"]),
         ("benchmarks/*.py", ["lessons", "test", "scale"]),

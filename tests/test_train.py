@@ -27,7 +27,7 @@ def test_nothing_is_asked_of_what_cannot_be_seen():
     truth, weight = asked[..., 0] > 0, asked[..., 1] > 0
     assert asked.shape == (200, 6, 2) and (truth[:, :5] == found.present).all()
     assert (truth[:, 5] == found.foreign).all()
-    hidden = (found.height < VISIBLE_HEIGHT) | (found.signal < VISIBLE_SIGNAL)
+    hidden = (found.height < VISIBLE_HEIGHT) | (found.signal_to_noise < VISIBLE_SIGNAL)
     assert weight[~truth].all() and (weight[truth] == ~hidden[truth]).all()
     assert 0 < (~weight[truth]).sum() < truth.sum() / 2
 

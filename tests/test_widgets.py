@@ -236,7 +236,7 @@ def test_what_cannot_be_answered_is_said_in_a_sentence(upload, monkeypatch):
     assert "an empty file" in upload(**{"empty.xy": b""})
     assert "empty.zip: expected a powder scan" in upload(**{"empty.zip": b"PK\3\4" + bytes(90)})
     monkeypatch.setattr("xrdclass.scans.MAX_BYTES", 100)
-    assert "large.xy has 0 MB; no scan is expected" in upload(**{"large.xy": scan_file()})
+    assert "large.xy has 0 MB; a powder scan" in upload(**{"large.xy": scan_file()})
     monkeypatch.setattr(widgets, "parse_scan", lambda *a: 1 / 0)
     assert "mine.xy: ZeroDivisionError: division by zero" in upload(**{"mine.xy": scan_file()})
 

@@ -143,7 +143,10 @@ def _parser() -> argparse.ArgumentParser:
     sub = command("identify", _identify, "Name the phases in measured scans.")
     sub.add_argument("scans", nargs="+", metavar="SCAN", help="scan file")
     sub.add_argument("--model", help="file of train or train-identifier; default: the one for TiO2")
-    sub.add_argument("--wavelength", help="Cu, Co, Mo, Fe, Cr or Å, if the file does not say")
+    sub.add_argument("--wavelength", help="such as Co, CoKa1, 1.789, 0.1789nm or 17.4keV")
+    sub.add_argument("--axis", help="2theta, theta, q (1/Å), q_nm (1/nm) or d (Å)")
+    sub.add_argument("--columns", nargs=2, metavar=("X", "Y"), help="numbers from 1, or names")
+    sub.add_argument("--scan", type=_count, help="which one of a file with several")
     sub.add_argument("--format", choices=("table", "json", "csv"), default="table")
     sub.add_argument("--plot", metavar="DIR", help="draw each scan into a folder")
     sub.add_argument("--force", action="store_true", help="overwrite existing plots")
@@ -354,12 +357,15 @@ def _identify(options) -> int:
         def picture(finding, name):
             write_picture(finding, Path(options.plot) / name, options.force)
 
+    def read(path):
+        return read_scan(path, options.wavelength, options.axis, options.columns, options.scan)
+
     def answers():
         # On a terminal the answers, which come one by one, are progress enough.
         shown = sys.stdout.isatty()
         paths = options.scans if shown else _bar(options.scans, len(options.scans), "identifying")
         for answer, problem in answer_each(
-            paths, read_scan, lambda scans: model.identify(scans, options.wavelength), picture
+            paths, read, lambda scans: model.identify(scans, options.wavelength), picture
         ):
             if problem is not None:
                 failed.append(answer["file"])

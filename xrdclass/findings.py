@@ -69,7 +69,7 @@ class GridScan:
     intensity : float32, (grid.n_points,); beyond the scan's ends its outermost intensity
     covered : bool, (grid.n_points,), where the scan has data
     radiation, source : of the measurement, and who said so; see `Finding`
-    warnings : sentences about what was changed
+    warnings : the scan's own, and sentences about what was changed
     """
 
     intensity: np.ndarray
@@ -95,12 +95,12 @@ def on_grid(scan: Scan, grid: TwoThetaGrid, wavelength="Cu", measured_with=None)
     shown = radiation(wavelength)
     measured = radiation(measured_with or scan.wavelength or shown)
     source = "given" if measured_with else "stated" if scan.wavelength else "assumed"
-    two_theta, intensity, warnings = scan.two_theta, scan.intensity, ()
+    two_theta, intensity, warnings = scan.two_theta, scan.intensity, scan.warnings
     if abs(measured.mean - shown.mean) > 1e-3:
         two_theta = convert_two_theta(two_theta, measured, shown)
         reached = np.isfinite(two_theta)
         two_theta, intensity = two_theta[reached], intensity[reached]
-        warnings = (
+        warnings += (
             f"Measured with {measured.name} radiation; its angles were converted to {shown.name}.",
         )
     try:
