@@ -7,12 +7,14 @@ both. Network and judge know simulated mixtures only.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
+from ..diffraction import RADIATIONS, Radiation
 from ..errors import DataError, ModelError
 from ..files.networks import described, load_arrays, read_metadata, save_arrays, short_reason
 from ..findings import Finding, GridScan, on_grid
@@ -35,6 +37,8 @@ from .weights import share_signal
 
 #: The network that ships with the package, for the five TiO2 phases.
 SHIPPED = Path(__file__).parent.parent / "networks" / "tio2.npz"
+#: Steps, degrees, beyond which a scan's peaks have too few points to compare their shape.
+COARSE = 0.1
 
 
 @dataclass(frozen=True)
@@ -117,15 +121,20 @@ class Identifier:
         masses = {i: a * self.lines[i].mass_factor for i, a in decision.areas.items()}
         total = sum(masses.values())
         warnings = [*seen.warnings, *doubts(examination.scan, self.lines, self.names)]
-        if not decision.fitted and seen.source == "assumed":
+        tellable = peaks_seen(examination.scan)
+        step = np.median(np.diff(scan.two_theta)) if len(scan) > 1 else 0
+        if decision.fitted and step > COARSE:
+            tellable = False
             warnings.append(
-                f"The file states no wavelength: {seen.radiation.name} was assumed. If that is "
-                "wrong, name the right one."
+                f"In steps of {step:g} degrees peaks lose their shape: whether there is anything "
+                "else cannot be told."
             )
+        if not decision.fitted and seen.source == "assumed":
+            warnings.append(self._doubt_of_wavelength(scan, seen.radiation, tellable))
         return Finding(
             name=scan.name,
             phases=tuple(self.names[label] for label in decision.fitted),
-            foreign=bool(decision.probability[-1] >= 0.5),
+            foreign=bool(decision.probability[-1] >= 0.5 and tellable),
             probability=dict(zip(self.names, decision.probability.tolist(), strict=False)),
             warnings=tuple(warnings),
             two_theta=TWO_THETA[covered],
@@ -136,6 +145,19 @@ class Identifier:
             fitted={self.names[i]: pattern[covered] for i, pattern in decision.fitted.items()},
             mass={self.names[i]: m / total if total else 0.0 for i, m in masses.items()},
         )
+
+    def _doubt_of_wavelength(self, scan: Scan, assumed: Radiation, peaks: bool) -> str:
+        """A sentence, with the anodes that would make the scan's peaks those of a phase."""
+        fitting = []
+        for other in RADIATIONS.values() if peaks else ():
+            with contextlib.suppress(DataError):  # what it reaches may lie beside the grid
+                seen = _on_mixture_grid(scan, other)
+                (examination,) = self.examine(seen.intensity[None], seen.covered[None])
+                found = named_phases(examination, self.judge, self.threshold)[1]
+                names = " and ".join(self.names[label] for label in found)
+                fitting += [f"with {other.name} its peaks would fit {names}"] if found else []
+        sentence = f"The file states no wavelength: {assumed.name} was assumed"
+        return "; ".join([sentence, *fitting]) + ". If that is wrong, name the right one."
 
     def save(self, path, overwrite: bool = False) -> Path:
         """Write a ``.npz`` file of arrays and JSON with everything inside.
@@ -237,6 +259,15 @@ def doubts(scan: SmoothedScan, lines: Sequence[PhaseLines], names: Sequence[str]
                 f"The range {first:.1f} to {last:.1f} degrees (Cu) leaves out most of the lines of "
                 f"{name}; whether it is there cannot be told."
             )
+    if not peaks_seen(scan):
+        found.append(
+            "No peak stands clearly above the noise; count longer, or take the answer for a guess."
+        )
+    return found
+
+
+def peaks_seen(scan: SmoothedScan) -> bool:
+    """Whether anything in the scan stands clearly above its noise."""
     strongest = outstanding = 0.0
     for contrast, noise in zip(scan.contrast, scan.noises, strict=True):
         seen = contrast[scan.covered]
@@ -244,8 +275,4 @@ def doubts(scan: SmoothedScan, lines: Sequence[PhaseLines], names: Sequence[str]
         # Neighbours tell little of the noise where counts are few; all the scan's scatter does.
         scatter = 1.4826 * np.median(np.abs(seen - np.median(seen)))
         outstanding = max(outstanding, float(seen.max() / max(scatter, 1e-9)))
-    if strongest < 12 or outstanding < 10:
-        found.append(
-            "No peak stands clearly above the noise; count longer, or take the answer for a guess."
-        )
-    return found
+    return strongest >= 12 and outstanding >= 10
