@@ -121,7 +121,7 @@ class Identifier:
         masses = {i: a * self.lines[i].mass_factor for i, a in decision.areas.items()}
         total = sum(masses.values())
         warnings = [*seen.warnings, *doubts(examination.scan, self.lines, self.names)]
-        tellable = peaks_seen(examination.scan)
+        tellable = peaks_seen(examination.scan, 8.0)  # noise alone reaches less
         step = np.median(np.diff(scan.two_theta)) if len(scan) > 1 else 0
         if decision.fitted and step > COARSE:
             tellable = False
@@ -266,8 +266,8 @@ def doubts(scan: SmoothedScan, lines: Sequence[PhaseLines], names: Sequence[str]
     return found
 
 
-def peaks_seen(scan: SmoothedScan) -> bool:
-    """Whether anything in the scan stands clearly above its noise."""
+def peaks_seen(scan: SmoothedScan, clear: float = 10.0) -> bool:
+    """Whether anything stands above the noise, ``clear`` times the scatter of the whole scan."""
     strongest = outstanding = 0.0
     for contrast, noise in zip(scan.contrast, scan.noises, strict=True):
         seen = contrast[scan.covered]
@@ -275,4 +275,4 @@ def peaks_seen(scan: SmoothedScan) -> bool:
         # Neighbours tell little of the noise where counts are few; all the scan's scatter does.
         scatter = 1.4826 * np.median(np.abs(seen - np.median(seen)))
         outstanding = max(outstanding, float(seen.max() / max(scatter, 1e-9)))
-    return strongest >= 12 and outstanding >= 10
+    return strongest >= 12 and outstanding >= clear
