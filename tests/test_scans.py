@@ -273,8 +273,9 @@ def test_q_and_d_need_no_wavelength():
     assert scan.two_theta[-1] < 180 and 4 * np.pi / 1.54184 - scan.intensity[-1] < 0.05
 
 
-def test_d_beside_2theta_states_the_wavelength():
-    assert read(table("2Theta\td\tI", "xdy")).wavelength == pytest.approx(LENGTH, abs=1e-5)
+def test_d_or_q_beside_2theta_states_the_wavelength():
+    for header, columns in (("2Theta\td\tI", "xdy"), ("x\ty_obs\tweight\tQ", "xyeq")):
+        assert read(table(header, columns)).wavelength == pytest.approx(LENGTH, abs=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -304,6 +305,7 @@ def test_d_beside_2theta_states_the_wavelength():
         ("1000 5\n" * 20, "perhaps|beyond 0 to 180.*--axis"),
         ("<!doctype html><html><body>404 Not Found</body></html>", "a web page"),
         ("data_anatase\n_cell_length_a 3.785\n", "a CIF without a measured powder pattern"),
+        ("2Theta Yobs\n" + "10 5 (1 0 1)\n" * 9 + text(" "), "text among the numbers, as in '10 5"),
         ("5\n" * 50, "one column only, and no line that states start, step and stop"),
     ],
 )

@@ -28,7 +28,7 @@ _NAMES = [
     ("x", r"^x$"),
 ]
 _NAMES = [(kind, re.compile(pattern, re.IGNORECASE)) for kind, pattern in _NAMES]
-_AXES = ("2theta", "q", "d", "theta", "x", "other", "aside")  # the first of these that there is
+_AXES = ("2theta", "x", "q", "d", "theta", "other", "aside")  # the first of these that there is
 _NO_NAME = re.compile(r"^[\d.,+-]+$|=|\d[.,]\d\d")
 _GENERAL = re.compile(r"\W*(?:int\w*|counts?|cps|cts|[iy]|[yi]_?obs)\W*", re.IGNORECASE)
 _PER_ANGSTROM = re.compile(r"a\W*[-^(]|å|1/|/ ?a|ang|\ba\b", re.IGNORECASE)
@@ -101,10 +101,13 @@ def scans(words: list[list[str]], names: list[str], chosen=None) -> list[Found]:
         there = ~(np.isnan(x) & np.isnan(y))  # the longest of scans beside each other has more
         one = Found(x[there], y[there], axis, label=titles[j], warnings=list(notes))
         one.source = f"columns {i + 1} ({titles[i]}) and {j + 1} ({titles[j]})"
-        if axis == "2theta" and "d" in kinds:  # Bragg's law: both together tell the wavelength
-            each = 2 * numbers(kinds.index("d")) * np.sin(np.radians(x / 2))
-            if 0.1 < np.median(each) < 3 and np.ptp(np.quantile(each, [0.1, 0.9])) < 1e-3:
-                one.wavelength = round(float(np.median(each)), 5)
+        for kind in {"d", "q"} & {*kinds} if axis in ("", "2theta") else ():
+            # Bragg's law: both together tell the wavelength.
+            beside = numbers(kinds.index(kind))
+            each = 2 * (beside if kind == "d" else 2 * np.pi / beside) * np.sin(np.radians(x / 2))
+            middle = float(np.nanmedian(each))
+            if 0.3 < middle < 3 and np.ptp(np.nanquantile(each, [0.1, 0.9])) < 1e-3:
+                one.wavelength = round(middle, 5)
         found += _parted(one)
     return found
 
