@@ -95,6 +95,11 @@ def test_unclear_commas_and_one_column(lines, fault):
         "[Measurement conditions]\nStart,5.0\nScan on 2024-02-26 10:30\n",
         "5.0 0.02 6.18\n",
         "60\nAngle Intensity\n",
+        "# theta scan\n",
+        "# d spacing\n",
+        "# counting time\n",
+        "# wavelength Cu\n",
+        "# intensity scale\n",
         "*RAS_HEADER_START\n*RAS_INT_START\n",
     ],
 )

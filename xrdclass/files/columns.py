@@ -58,7 +58,8 @@ def names(header: list[str], width: int, wanted=()) -> list[str]:
                 continue
             full = len(named) == width
             both = "intensity" in kinds and (full or "" not in kinds)
-            first = full and kinds[0] in _AXES[: 5 if separator == r"\s+" else 6]
+            # Two words may be any remark: they name columns only if one speaks of intensities.
+            first = full and kinds[0] in _AXES[: 2 if separator == r"\s+" else 6]
             asked = wanted and {str(w).lower() for w in wanted} <= set(map(str.lower, named))
             if "peaks" in kinds or both or first or asked:
                 return named
@@ -82,7 +83,7 @@ def scans(words: list[list[str]], names: list[str], chosen=None) -> list[Found]:
     elif "peaks" in kinds:
         name = ascii(names[kinds.index("peaks")])
         raise NotAScan(f"a list of peaks: a column is named {name}", "Give a whole scan")
-    elif {*kinds} & {*_AXES}:
+    elif {*kinds} & {*_AXES[:-1]} or (names and kinds[0] in ("", "aside")):
         if kinds[0] == "" and not {*kinds} & {*_AXES[:-1]}:
             kinds[0] = "x"
         pairs = _named(kinds, names, notes)
