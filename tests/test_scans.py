@@ -95,6 +95,11 @@ def test_unclear_commas_and_one_column(lines, fault):
         "[Measurement conditions]\nStart,5.0\nScan on 2024-02-26 10:30\n",
         "5.0 0.02 6.18\n",
         "60\nAngle Intensity\n",
+        "# theta scan\n",
+        "# d spacing\n",
+        "# counting time\n",
+        "# wavelength Cu\n",
+        "# intensity scale\n",
         "*RAS_HEADER_START\n*RAS_INT_START\n",
     ],
 )
@@ -273,8 +278,9 @@ def test_q_and_d_need_no_wavelength():
     assert scan.two_theta[-1] < 180 and 4 * np.pi / 1.54184 - scan.intensity[-1] < 0.05
 
 
-def test_d_beside_2theta_states_the_wavelength():
-    assert read(table("2Theta\td\tI", "xdy")).wavelength == pytest.approx(LENGTH, abs=1e-5)
+def test_d_or_q_beside_2theta_states_the_wavelength():
+    for header, columns in (("2Theta\td\tI", "xdy"), ("x\ty_obs\tweight\tQ", "xyeq")):
+        assert read(table(header, columns)).wavelength == pytest.approx(LENGTH, abs=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -304,6 +310,7 @@ def test_d_beside_2theta_states_the_wavelength():
         ("1000 5\n" * 20, "perhaps|beyond 0 to 180.*--axis"),
         ("<!doctype html><html><body>404 Not Found</body></html>", "a web page"),
         ("data_anatase\n_cell_length_a 3.785\n", "a CIF without a measured powder pattern"),
+        ("2Theta Yobs\n" + "10 5 (1 0 1)\n" * 9 + text(" "), "text among the numbers, as in '10 5"),
         ("5\n" * 50, "one column only, and no line that states start, step and stop"),
     ],
 )

@@ -28,7 +28,7 @@ _NAMES = [
     ("x", r"^x$"),
 ]
 _NAMES = [(kind, re.compile(pattern, re.IGNORECASE)) for kind, pattern in _NAMES]
-_AXES = ("2theta", "q", "d", "theta", "x", "other", "aside")  # the first of these that there is
+_AXES = ("2theta", "x", "q", "d", "theta", "other", "aside")  # the first of these that there is
 _NO_NAME = re.compile(r"^[\d.,+-]+$|=|\d[.,]\d\d")
 _GENERAL = re.compile(r"\W*(?:int\w*|counts?|cps|cts|[iy]|[yi]_?obs)\W*", re.IGNORECASE)
 _PER_ANGSTROM = re.compile(r"a\W*[-^(]|å|1/|/ ?a|ang|\ba\b", re.IGNORECASE)
@@ -58,7 +58,8 @@ def names(header: list[str], width: int, wanted=()) -> list[str]:
                 continue
             full = len(named) == width
             both = "intensity" in kinds and (full or "" not in kinds)
-            first = full and kinds[0] in _AXES[: 5 if separator == r"\s+" else 6]
+            # Two words may be any remark: they name columns only if one speaks of intensities.
+            first = full and kinds[0] in _AXES[: 2 if separator == r"\s+" else 6]
             asked = wanted and {str(w).lower() for w in wanted} <= set(map(str.lower, named))
             if "peaks" in kinds or both or first or asked:
                 return named
@@ -82,7 +83,7 @@ def scans(words: list[list[str]], names: list[str], chosen=None) -> list[Found]:
     elif "peaks" in kinds:
         name = ascii(names[kinds.index("peaks")])
         raise NotAScan(f"a list of peaks: a column is named {name}", "Give a whole scan")
-    elif {*kinds} & {*_AXES}:
+    elif {*kinds} & {*_AXES[:-1]} or (names and kinds[0] in ("", "aside")):
         if kinds[0] == "" and not {*kinds} & {*_AXES[:-1]}:
             kinds[0] = "x"
         pairs = _named(kinds, names, notes)
@@ -101,10 +102,13 @@ def scans(words: list[list[str]], names: list[str], chosen=None) -> list[Found]:
         there = ~(np.isnan(x) & np.isnan(y))  # the longest of scans beside each other has more
         one = Found(x[there], y[there], axis, label=titles[j], warnings=list(notes))
         one.source = f"columns {i + 1} ({titles[i]}) and {j + 1} ({titles[j]})"
-        if axis == "2theta" and "d" in kinds:  # Bragg's law: both together tell the wavelength
-            each = 2 * numbers(kinds.index("d")) * np.sin(np.radians(x / 2))
-            if 0.1 < np.median(each) < 3 and np.ptp(np.quantile(each, [0.1, 0.9])) < 1e-3:
-                one.wavelength = round(float(np.median(each)), 5)
+        for kind in {"d", "q"} & {*kinds} if axis in ("", "2theta") else ():
+            # Bragg's law: both together tell the wavelength.
+            beside = numbers(kinds.index(kind))
+            each = 2 * (beside if kind == "d" else 2 * np.pi / beside) * np.sin(np.radians(x / 2))
+            middle = float(np.nanmedian(each))
+            if 0.3 < middle < 3 and np.ptp(np.nanquantile(each, [0.1, 0.9])) < 1e-3:
+                one.wavelength = round(middle, 5)
         found += _parted(one)
     return found
 

@@ -118,18 +118,16 @@ def _xrdml(content: bytes) -> list[Found]:
                 counts = _numbers(points.findtext("{*}counts")) * _numbers(factors or "1")
             else:
                 counts = _numbers(y)
-            one = Found(np.zeros(0), counts, "fixed angles", wavelength, source=".xrdml")
+            one = Found(np.arange(counts.size), counts, "fixed angles", wavelength, source=".xrdml")
             for axis in points.iterfind("{*}positions"):
                 if axis.get("axis") == "2Theta" and axis.find("{*}commonPosition") is None:
                     _need_degrees(axis.get("unit"), "deg")
-                    ends = [axis.findtext(f"{{*}}{end}Position") for end in ("start", "end")]
-                    listed = axis.findtext("{*}listPositions")
-                    one.x = (
-                        _numbers(listed) if listed else np.linspace(*map(float, ends), counts.size)
-                    )
-                    one.axis = "2theta"
+                    one.axis, one.x = "2theta", _numbers(axis.findtext("{*}listPositions"))
+                    if not one.x.size:
+                        ends = (float(axis.findtext(f"{{*}}{e}Position")) for e in ("start", "end"))
+                        one.x = np.linspace(*ends, counts.size)
             if not _TWO_THETA.search(name := scan.get("scanAxis") or ""):
-                one.x, one.axis = np.arange(counts.size), name
+                one.axis = name
             if scan.get("status") == "Aborted":
                 one.warnings.append("The file says that the run was aborted.")
             found.append(one)

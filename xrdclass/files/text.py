@@ -22,6 +22,7 @@ from .wavelengths import stated
 _NUMBER = r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?|[+-]?(?i:nan|inf|infinity)"
 # A number must end at a separator, so a line can be matched in one way only: no backtracking.
 _DATA_LINE = re.compile(rf'(?:[\s;,"]*(?:{_NUMBER})(?=[\s;,"]|$))+[\s;,"]*$')
+_PARTLY = re.compile(rf"\s*(?:{_NUMBER})[\s;,]+(?:{_NUMBER})[\s;,]")
 _LOOSE_COMMA = re.compile(r"(?<=\s),|,(?=\s)|,$", re.MULTILINE)
 _TIGHT_COMMA = re.compile(r",(?=[\d.+-])(?<=[\d.],)")
 _GROUPED = re.compile(r"(?<![\d,.])[+-]?\d{1,3}(?:,\d{3})+(?![\d,])")  # 1,091,000
@@ -65,10 +66,9 @@ def read(content: bytes, chosen=None, sure: bool = False) -> list[Found]:
     head = "\n".join(line[:_MAX_LINE] for line in lines[:300])[:60_000]
     for what, words in _ELSEWHERE.items() if not sure else ():
         if found := re.search(words, head, re.IGNORECASE | re.MULTILINE):
-            raise NotAScan(
-                f"what seems to be {what} ({ascii(found[0])} in its header)",
-                "Give a powder scan, or say that it is one with axis='2theta' (--axis 2theta)",
-            )
+            advice = "Give a powder scan, or say that it is one with axis='2theta' (--axis 2theta)"
+            advice = "Fetch the file itself again" if "page" in what else advice
+            raise NotAScan(f"what seems to be {what} ({ascii(found[0])} in its header)", advice)
     with damage_means("a text file of counts"):
         return listings.read("\n".join(lines), head) or tables(lines, chosen)
 
@@ -109,6 +109,10 @@ def tables(lines: list[str], chosen=None, source: str = "text") -> list[Found]:
         shown = next((line.strip() for line in lines if line.strip()), "")
         found = f"no line of numbers; it begins {ascii(shown[:40])}" if shown else "an empty file"
         raise NotAScan(found, "Export the scan as .xy text")
+    partly = [line for line in lines[:first] if len(line) < _MAX_LINE and _PARTLY.match(line)]
+    if len(partly) > 5:  # what follows is not the whole scan
+        found = f"text among the numbers, as in {ascii(partly[0].strip()[:40])}"
+        raise NotAScan(found, "Export the scan as two columns of numbers")
     ends = (i for i, line in enumerate(lines) if line.startswith("##END") and i > first)
     end = next(ends, len(lines))
     whole = _columns_of(lines[first:end])
