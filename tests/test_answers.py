@@ -63,7 +63,8 @@ def test_an_answer_as_documented():
     assert problem is None and answer == {
         "file": "one", "phases": ["a", "b"], "foreign": True,
         "probability": {"a": 0.9877, "b": 0.5}, "warnings": ["Short.", "Flat."],
-        "wavelength": 1.54184, "wavelength_source": "assumed", "threshold": 0.6123,
+        "wavelength": 1.54184, "wavelength_source": "assumed", "two_theta": [20.0, 22.0],
+        "threshold": 0.6123,
     }  # fmt: skip
     ((answer, _),) = answer_each(["one"], read, lambda scans: [finding()], None)
     assert "threshold" not in answer and answer["phases"] == []

@@ -2,6 +2,7 @@
 
 import json
 import os
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -88,7 +89,7 @@ def test_what_is_kept_belongs_to_one_run_and_is_never_lost(train, tmp_path):
     for patterns, settings, other in (
         (other_patterns, {}, "patterns"),
         (train, {"validation": other_patterns}, "patterns"),
-        (train, {"wavelength": 1.0}, "patterns"),
+        (replace(train, wavelength=1.0), {}, "patterns"),
         (train, {"seed": 1}, "seed"),
         (train, {"epochs": 2}, "epochs"),
         (train, {"network": "original"}, "shapes"),

@@ -495,7 +495,7 @@ def test_changed_files(members, tmp_path):
         try_changed(unzipped(SHIPPED), tmp_path, 60, 0, names_phases, ".npz"),
     ):
         print(counts)
-        assert counts["refused"] > 5 and counts["loaded"] > 5
+        assert counts["refused"] > 5 and counts["loaded"] > 2
 
 
 if __name__ == "__main__":
