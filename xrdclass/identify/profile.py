@@ -140,6 +140,12 @@ class Crystal:
     log_r: float = 0.0
     axis: int | None = None
 
+    @property
+    def shape(self) -> tuple[str, ...]:
+        """The parameters beside scale and cell."""
+        usual = ("log_size", "log_strain", "eta", "extra_b")
+        return usual if self.axis is None else (*usual, "log_r")
+
 
 class LineSet:
     """The lines of one phase within one scan's range.
@@ -205,6 +211,18 @@ class LineSet:
         relative = -np.einsum("ri,kij,rj->rk", q, inverse @ self.basis, q, optimize=True)
         slope = np.degrees(2 * np.tan(theta))[:, None] * relative / square[:, None]
         return theta, slope
+
+    def table(self, crystal: Crystal, shift: float, log_width: float, displaced: bool = True):
+        """Angles, widths and areas of the lines of a crystal with scale 1, doublets as one."""
+        theta, _ = self.places(crystal.strain, self.source.mean)
+        place = np.degrees(2 * theta) + shift * (np.cos(theta) if displaced else 1)
+        width = (
+            np.exp(2 * log_width)
+            + scherrer_fwhm(theta, np.exp(crystal.log_size), self.source.mean) ** 2
+        )
+        width = np.sqrt(width + strain_fwhm(theta, np.exp(crystal.log_strain)) ** 2)
+        fading = np.exp(-2 * crystal.extra_b * self.s_squared)
+        return place, width, self.area * fading * self.texture(crystal)[0]
 
     def texture(self, crystal: Crystal):
         """March-Dollase factor of each line and its derivative with respect to log r, (r,)."""

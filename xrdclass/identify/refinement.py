@@ -12,355 +12,566 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
-from scipy.interpolate import BSpline
 
-from ..diffraction import RADIATIONS, Radiation, radiation
+from ..diffraction import radiation
 from ..errors import DataError
 from ..phases import Phase
 from ..scans import Scan
+from .evidence import (
+    Evidence,
+    LineRatios,
+    line_ratios,
+    missing_lines,
+    unexplained_peaks,
+    weigh_evidence,
+)
 from .profile import AXES, Crystal, LineSet, PhaseLines, phase_lines
+from .start import Measured, choose_starts, one_sided, prepare
 
-#: Where data above the model stop to count, in standard deviations.
-SATURATION = 3.0
 #: Parts of the calculated intensity and of the background that are never known better.
 INTENSITY_ERROR, BACKGROUND_ERROR = 0.06, 0.002
-#: What is expected before the scan is seen, (mean, standard deviation, smallest, largest).
+#: What is expected before the scan is seen: mean, standard deviation, smallest, largest, and the
+#: longest step of one iteration.
 EXPECTED = {
-    "log_width": (np.log(0.08), 0.5, np.log(0.02), np.log(0.4)),
-    "log_size": (np.log(40.0), 1.2, np.log(1.5), np.log(2000.0)),
-    "log_strain": (np.log(4e-4), 1.0, np.log(1e-5), np.log(0.02)),
-    "eta": (0.5, 0.3, 0.0, 1.0),
-    "extra_b": (0.0, 0.4, -1.0, 2.5),
-    "log_r": (0.0, 0.2, -0.7, 0.7),
+    "log_width": (np.log(0.08), 0.5, np.log(0.02), np.log(0.4), 0.4),
+    "log_size": (np.log(40.0), 1.2, np.log(2.0), np.log(2000.0), 0.8),
+    "log_strain": (np.log(4e-4), 1.0, np.log(1e-5), np.log(0.02), 0.8),
+    "eta": (0.5, 0.3, 0.0, 1.0, 0.3),
+    "extra_b": (0.0, 0.4, -1.0, 2.5, 0.5),
+    "log_r": (0.0, 0.2, -0.7, 0.7, 0.3),
 }
-#: Longest step of one iteration.
-LONGEST = {
-    "log_width": 0.4,
-    "log_size": 0.8,
-    "log_strain": 0.8,
-    "eta": 0.3,
-    "extra_b": 0.5,
-    "log_r": 0.3,
-}
-
-
-def one_sided(r):
-    """The loss of residuals r = (data - model) / noise, and the weight that r^2 has in it."""
-    square = r * r
-    saturated = 1 / (1 + square / SATURATION**2)
-    above = r > 0
-    return np.where(above, square * saturated, square), np.where(above, saturated**2, 1.0)
-
-
-def counting_gain(y, x) -> float:
-    """Variance over mean of the intensities: 1 for counts, less for scans that were smoothed.
-
-    From second differences of blocks of one, two and four points, so that interpolated points
-    are not taken for independent ones; a peak's flank counts no more than four sigma.
-    """
-    step, gains = np.median(np.diff(x)), []
-    for size in (1, 2, 4):
-        if len(y) < 12 * size or (size > 1 and size * step > 0.1):
-            break
-        block = y[: len(y) // size * size].reshape(-1, size).sum(axis=1)
-        square = (block[:-2] - 2 * block[1:-1] + block[2:]) ** 2 / 6
-        mean = np.convolve(np.maximum(block, 0), np.ones(9) / 9, "same")[1:-1]
-        low = mean <= np.quantile(mean, 0.8)
-        square, mean = square[low], np.maximum(mean[low], 1e-12 * max(y.max(), 1e-30))
-        gain = square.sum() / mean.sum()
-        for _ in range(8):
-            gain = np.minimum(square, 16 * gain * mean).sum() / mean.sum()
-        gains.append(gain)
-    return max(gains)
-
-
-@dataclass(eq=False)
-class Measured:
-    """A scan as the fit sees it: x (degrees), y, variance of y, and smooth functions under it."""
-
-    x: np.ndarray
-    y: np.ndarray
-    variance: np.ndarray
-    gain: float
-    splines: np.ndarray
-    roughness: np.ndarray
-    floor: np.ndarray
-
-
-def prepare(x, y, coarsest: float = 0.02) -> Measured:
-    """Noise and background of a scan; points finer than ``coarsest`` degrees are averaged."""
-    size = int(max(1, np.floor(coarsest / np.median(np.diff(x)) + 1e-6)))
-    gain = counting_gain(y, x)
-    if size > 1:
-        n = len(x) // size * size
-        x, y = (v[:n].reshape(-1, size).mean(axis=1) for v in (x, y))
-        gain /= size
-    top = max(y.max(), 1e-30)
-    gain = max(gain, 1e-6 * top)
-    smooth = np.convolve(np.pad(np.maximum(y, 0), 4, mode="edge"), np.ones(9) / 9, "valid")
-    variance = gain * np.maximum(smooth, max(gain, 1e-4 * top * (gain <= 2e-6 * top)))
-    splines = background_splines(x)
-    second = np.diff(np.eye(splines.shape[1]), 2, axis=0)
-    roughness = second.T @ second * (1e-4 * (splines**2 / variance[:, None]).sum() / len(splines.T))
-    floor = lower_envelope(y, variance, splines, roughness)
-    return Measured(x, y, variance, gain, splines, roughness, floor)
-
-
-def background_splines(x) -> np.ndarray:
-    """Cubic splines over a range, (n, m): some 2 degrees wide at small angles, 7 at large ones."""
-    low, high = np.sqrt(x[[0, -1]])
-    n = int(np.clip(np.ceil((high - low) / 0.45), 2, 24))
-    knots = np.linspace(low, high, n + 1) ** 2
-    knots = np.concatenate([[knots[0]] * 3, knots, [knots[-1]] * 3])
-    return BSpline.design_matrix(np.clip(x, knots[0], knots[-1]), knots, 3).toarray()
-
-
-def lower_envelope(y, variance, splines, roughness) -> np.ndarray:
-    """A smooth curve under the peaks: least squares that count points above it at 2 %."""
-    weight, curve = 1 / variance, y
-    for i in range(12):
-        part = weight * np.where(y > curve, 0.02 if i else 1, 1)
-        a = splines.T * part
-        curve = splines @ np.linalg.solve(a @ splines + roughness, a @ y)
-    return curve
-
-
-# --- where to start --------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Start:
-    """A place to start a phase's fit from."""
-
-    score: float
-    shift: float
-    strain: np.ndarray
-
-
-def blurred(measured: Measured, width: float, step: float):
-    """The scan above its floor, blurred by a Gaussian, and its noise, on an even axis."""
-    x = np.arange(measured.x[0], measured.x[-1], step)
-    n = int(np.ceil(1.5 * width / step))
-    kernel = np.exp(-4 * np.log(2) * (np.arange(-n, n + 1) * step / width) ** 2)
-    kernel /= kernel.sum()
-    signal = np.interp(x, measured.x, measured.y - measured.floor)
-    variance = np.interp(x, measured.x, measured.variance)
-    spacing = np.median(np.diff(measured.x))
-    seen = np.convolve(signal, kernel, "same")
-    noise = np.convolve(variance, kernel**2, "same") * max(1, spacing / step)
-    return seen, np.sqrt(noise)
-
-
-def find_starts(lines: LineSet, levels, low, high, cell_range, displaced, shift_range):
-    """Shifts and cells at which most lines of a phase meet a peak of fitting height.
-
-    Every line votes, with the one-sided loss, for each trial; trials are refined from broad blurs
-    of the scan to narrow ones.
-    """
-    order = np.argsort(-lines.area)
-    k = len(lines.basis)
-    theta, slope = lines.places(np.zeros(k), lines.source.mean)
-    cosine = np.cos(theta) if displaced else np.ones_like(theta)
-    trials = _lattice_points([np.linspace(-1, 1, 5)] * (k + 1))
-    spread = np.array([shift_range] + [cell_range] * k)
-    trials = trials * spread
-    reach = spread / 2
-    for i, (width, step, seen, noise) in enumerate(levels):
-        chosen = []
-        for j in order:
-            if all(abs(lines.two_theta[j] - lines.two_theta[c]) > 0.8 * width for c in chosen):
-                chosen.append(j)
-            if len(chosen) == 16:
-                break
-        chosen = np.array(chosen)
-        apart = lines.two_theta[chosen][:, None] - lines.two_theta
-        height = np.exp(-4 * np.log(2) * (apart / (1.2 * width)) ** 2) @ lines.area
-        moves = np.concatenate([cosine[chosen][:, None], slope[chosen]], axis=1)
-        place = lines.two_theta[chosen] + trials @ moves.T
-        inside = (place > low) & (place < high)
-        index = np.clip(np.rint((place - low) / step).astype(int), 0, len(seen) - 1)
-        z, sigma = np.where(inside, seen[index], 0), noise[index]
-        prior = ((trials / spread * 2) ** 2).sum(axis=1)
-        score = _votes(z, sigma, height, inside) - 0.5 * prior
-        best = np.argsort(-score)
-        if i + 1 == len(levels):
-            return [Start(score[b], trials[b, 0], trials[b, 1:]) for b in best[:40]]
-        kept = []
-        for shift in np.unique(np.round(trials[:, 0], 6)) if i == 0 else [None]:
-            rows = best if shift is None else best[np.abs(trials[best, 0] - shift) < 1e-5]
-            kept.extend(rows[: 5 if i == 0 else 16])
-        reach = reach / 2
-        offsets = _lattice_points([np.array([-1.0, 0, 1])] * (k + 1)) * reach
-        trials = (trials[kept][:, None] + offsets).reshape(-1, k + 1)
-    return []
-
-
-def _lattice_points(axes):
-    return np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, len(axes))
-
-
-def _votes(z, sigma, height, inside):
-    """What explaining the lines gains at the best scale, for each trial, (trials,)."""
-    ratio = np.where(inside, z / height, 0).max(axis=1)
-    best = np.full(len(z), -np.inf)
-    nothing = one_sided(z / sigma)[0]
-    for part in (1.0, 0.7, 0.5, 0.35, 0.25, 0.15, 0.08):
-        expected = part * ratio[:, None] * height
-        wide = np.sqrt(sigma**2 + (0.25 * expected) ** 2)
-        loss = one_sided((z - expected) / wide)[0]
-        best = np.maximum(best, np.where(inside, nothing - loss, 0).sum(axis=1))
-    return best
-
-
-# --- the fit ---------------------------------------------------------------------------------
+#: A phase that gains less than this stays out of the fit: some four standard deviations.
+WORTHLESS = 20.0
+#: Texture is fitted where it lowers the loss by more than this for its two parameters.
+TEXTURE_PAYS = 16.0
+#: Standard errors count what is left within so many degrees as one observation: neighbouring
+#: points share their misfit (Berar & Lelann 1991, J. Appl. Cryst. 24, 1-5).
+CLUSTER = 0.5
 
 
 @dataclass
-class State:
-    """All parameters of a fit."""
+class Model:
+    """A scan, the phases' lines and all parameters of a fit.
 
+    Attributes
+    ----------
+    lines, crystals : the phases in the fit, one `LineSet` and one `Crystal` each
+    shift : degrees; of a displaced sample times cos(theta)
+    log_width : logarithm of the instrument's width, degrees
+    background : coefficients of the splines
+    """
+
+    measured: Measured
+    lines: list[LineSet]
     crystals: list[Crystal]
-    shift: float = 0.0
-    log_width: float = EXPECTED["log_width"][0]
-    background: np.ndarray | None = None
+    shift: float
+    log_width: float
+    background: np.ndarray
+    cell_range: float = 0.012
+    shift_range: float = 0.3
+    displaced: bool = True
+    damping: float = 1e-3
+    jacobian: np.ndarray | None = field(default=None, repr=False)
+    peaks: np.ndarray | None = field(default=None, repr=False)
+    loss: float = np.inf
 
+    # All parameters are one vector: shift, log_width, then each crystal's, then the background's.
 
-class Fit:
-    """A scan, the phases' lines and the present state; see `refine`."""
-
-    def __init__(self, measured, line_sets, state, cell_range, shift_range, displaced):
-        self.measured, self.line_sets, self.state = measured, line_sets, state
-        self.cell_range, self.shift_range, self.displaced = cell_range, shift_range, displaced
-        self.damping = 1e-3
-
-    # Parameters as one vector: shift, log_width, then each crystal's, then the background's.
-
-    def names(self) -> list[tuple[int, str]]:
+    def layout(self) -> list[tuple[int, str]]:
+        """Owner and name of each parameter but the background's; the instrument's owner is -1."""
         result = [(-1, "shift"), (-1, "log_width")]
-        for i, crystal in enumerate(self.state.crystals):
-            result.append((i, "scale"))
-            result += [(i, "strain")] * len(crystal.strain)
-            result += [(i, n) for n in ("log_size", "log_strain", "eta", "extra_b")]
-            result += [(i, "log_r")] * (crystal.axis is not None)
+        for i, crystal in enumerate(self.crystals):
+            result += [(i, "scale")] + [(i, "strain")] * len(crystal.strain)
+            result += [(i, name) for name in crystal.shape]
         return result
 
-    def pack(self, state: State) -> np.ndarray:
-        values = [np.array([state.shift, state.log_width])]
-        for c in state.crystals:
-            shape = [c.log_size, c.log_strain, c.eta, c.extra_b]
-            shape += [c.log_r] * (c.axis is not None)
-            values.append(np.concatenate([[c.scale], c.strain, shape]))
-        return np.concatenate([*values, state.background])
+    def pack(self) -> np.ndarray:
+        parts = [[self.shift, self.log_width]]
+        for c in self.crystals:
+            parts.append([c.scale, *c.strain, *(getattr(c, name) for name in c.shape)])
+        return np.concatenate([*parts, self.background])
 
-    def unpack(self, vector) -> State:
+    def unpack(self, vector) -> Model:
         at, crystals = 2, []
-        for c in self.state.crystals:
-            k = len(c.strain)
-            shape = dict(zip(("log_size", "log_strain", "eta", "extra_b"), vector[at + 1 + k :]))
-            n = 5 + k
-            if c.axis is not None:
-                shape["log_r"] = vector[at + n]
-                n += 1
+        for c in self.crystals:
+            k, n = len(c.strain), len(c.strain) + len(c.shape)
+            shape = dict(zip(c.shape, vector[at + 1 + k : at + 1 + n], strict=True))
             crystals.append(
                 replace(c, scale=vector[at], strain=vector[at + 1 : at + 1 + k], **shape)
             )
-            at += n
-        return State(crystals, vector[0], vector[1], vector[at:])
-
-    def limits(self):
-        """Mean, weight (1/variance), smallest, largest and longest step of each parameter."""
-        rows = []
-        for _, name in self.names():
-            if name == "shift":
-                rows.append(
-                    (0, self.shift_range / 2, -1.2 * self.shift_range, 1.2 * self.shift_range, 0.1)
-                )
-            elif name == "strain":
-                rows.append((0, self.cell_range / 2, -self.cell_range, self.cell_range, 0.004))
-            elif name == "scale":
-                rows.append((0, np.inf, 0, np.inf, np.inf))
-            else:
-                rows.append((*EXPECTED[name], LONGEST[name]))
-        m = self.measured.splines.shape[1]
-        rows += [(0, np.inf, -np.inf, np.inf, np.inf)] * m
-        mean, spread, low, high, step = np.array(rows).T
-        return mean, 1 / spread**2, low, high, step
-
-    def draw(self, state: State):
-        """The derivatives, (n, parameters), and the sum of all peaks, (n,)."""
-        x = self.measured.x
-        columns, peaks = [None], np.zeros(len(x))
-        common = np.zeros((len(x), 2))
-        for lines, c in zip(self.line_sets, state.crystals, strict=True):
-            drawn = lines.draw(x, c, state.shift, state.log_width, self.displaced)
-            common += c.scale * drawn[:, :2]
-            peaks += c.scale * drawn[:, 2]
-            drawn[:, 3:] *= c.scale
-            columns.append(drawn[:, 2:])
-        columns[0] = common
-        return np.concatenate([*columns, self.measured.splines], axis=1), peaks
-
-    def sigma(self, peaks, background):
-        m = self.measured
-        return np.sqrt(
-            m.variance + (INTENSITY_ERROR * peaks) ** 2 + (BACKGROUND_ERROR * background) ** 2
+            at += 1 + n
+        return replace(
+            self, crystals=crystals, shift=vector[0], log_width=vector[1], background=vector[at:]
         )
 
-    def run(self, iterations: int, tolerance=1e-3):
-        """Levenberg-Marquardt steps on the one-sided loss."""
-        y = self.measured.y
-        mean, weight, low, high, longest = self.limits()
-        roughness = np.zeros((len(mean),) * 2)
-        m = len(self.measured.roughness)
-        roughness[-m:, -m:] = self.measured.roughness
-        linear = np.array([n == "scale" for _, n in self.names()] + [True] * m)
-        owner = np.array([i for i, _ in self.names()] + [-2] * m)
-        is_scale = np.array([n == "scale" for _, n in self.names()] + [False] * m)
-        vector = self.pack(self.state)
-        jacobian, peaks = self.draw(self.state)
+    def limits(self) -> np.ndarray:
+        """Rows like `EXPECTED` for all parameters, (5, parameters)."""
+        shift, cell, free = self.shift_range, self.cell_range, (0, np.inf, -np.inf, np.inf, np.inf)
+        own = {
+            "shift": (0, shift / 2, -1.2 * shift, 1.2 * shift, 0.1),
+            "strain": (0, cell / 2, -cell, cell, cell / 3),
+            "scale": (0, np.inf, 0, np.inf, np.inf),
+            **EXPECTED,
+        }
+        rows = [own[name] for _, name in self.layout()]
+        return np.array(rows + [free] * len(self.background)).T
 
-        def whole(vector, peaks, sigma):
-            background = self.measured.splines @ vector[-m:]
-            r = (y - background - peaks) / sigma
-            loss, w = one_sided(r)
-            prior = weight @ (vector - mean) ** 2 + vector @ roughness @ vector
-            return loss.sum() + prior, r, w
+    def draw(self) -> Model:
+        """Fill in the derivatives, (n, parameters), and the sum of all peaks, (n,)."""
+        x = self.measured.x
+        common, columns, peaks = np.zeros((len(x), 2)), [], np.zeros(len(x))
+        for lines, crystal in zip(self.lines, self.crystals, strict=True):
+            drawn = lines.draw(x, crystal, self.shift, self.log_width, self.displaced)
+            common += crystal.scale * drawn[:, :2]
+            peaks += crystal.scale * drawn[:, 2]
+            drawn[:, 3:] *= crystal.scale
+            columns.append(drawn[:, 2:])
+        self.jacobian = np.concatenate([common, *columns, self.measured.splines], axis=1)
+        self.peaks = peaks
+        return self
 
-        self.count = 0
+    @property
+    def smooth(self) -> np.ndarray:
+        """The background, (n,)."""
+        return self.measured.splines @ self.background
+
+    @property
+    def sigma(self) -> np.ndarray:
+        """Standard deviation of each point about a right model."""
+        return self.noise(self.peaks, self.smooth)
+
+    def noise(self, peaks, smooth) -> np.ndarray:
+        variance = self.measured.variance + (INTENSITY_ERROR * peaks) ** 2
+        return np.sqrt(variance + (BACKGROUND_ERROR * smooth) ** 2)
+
+    @property
+    def scale_columns(self) -> np.ndarray:
+        """Where the derivatives with respect to scales stand: each phase's pattern at scale 1."""
+        return np.flatnonzero([name == "scale" for _, name in self.layout()])
+
+    def run(self, iterations: int = 20, tolerance: float = 0.3) -> Model:
+        """The model after Levenberg-Marquardt steps on the one-sided loss, linear parts inside.
+
+        ``tolerance``: stop where two steps together lower the loss by less.
+        """
+        y, m = self.measured.y, len(self.background)
+        mean, spread, low, high, longest = self.limits()
+        prior = np.diag(1 / spread**2)
+        prior[-m:, -m:] += self.measured.roughness
+        names = [name for _, name in self.layout()] + ["background"] * m
+        owner = np.array([i for i, _ in self.layout()] + [-1] * m)
+        is_scale = np.array([name == "scale" for name in names])
+        shape = ~is_scale & np.array([name != "background" for name in names])
+
+        def whole(model, vector, sigma):
+            r = (y - model.smooth - model.peaks) / sigma
+            loss, weight = one_sided(r)
+            away = vector - mean
+            return loss.sum() + away @ prior @ away, r, weight
+
+        model = self if self.jacobian is not None else self.draw()
+        vector, damping, small = model.pack(), self.damping, 0
         for _ in range(iterations):
-            sigma = self.sigma(peaks, self.measured.splines @ vector[-m:])
-            loss, r, w = whole(vector, peaks, sigma)
-            scaled = jacobian * (np.sqrt(w) / sigma)[:, None]
-            hessian = scaled.T @ scaled + np.diag(weight) + roughness
-            gradient = scaled.T @ (np.sqrt(w) * r) - weight * (vector - mean) - roughness @ vector
+            sigma = model.sigma
+            loss, r, weight = whole(model, vector, sigma)
+            root = np.sqrt(weight)
+            scaled = model.jacobian * (root / sigma)[:, None]
+            hessian = scaled.T @ scaled + prior
+            gradient = scaled.T @ (root * r) - prior @ (vector - mean)
+            diagonal = hessian.diagonal()
             for _ in range(6):
-                a = hessian + np.diag(np.where(linear, 1e-9, self.damping) * np.diag(hessian))
-                a += 1e-12 * np.eye(len(a))
-                free = np.ones(len(a), dtype=bool)
-                for _ in range(len(self.line_sets) + 1):
-                    step = np.zeros(len(a))
-                    step[free] = np.linalg.solve(a[np.ix_(free, free)], gradient[free])
-                    negative = free & is_scale & (vector + step < 0)
-                    if not negative.any():
-                        break
-                    free &= ~np.isin(owner, owner[negative])
-                    step[negative] = -vector[negative]
-                step[~free & is_scale] = -vector[~free & is_scale]
-                step = np.clip(step, -longest, longest)
+                a = hessian + np.diag(np.where(shape, damping, 1e-9) * diagonal + 1e-12)
+                step = np.clip(_step(a, gradient, vector, is_scale, owner), -longest, longest)
                 trial = np.clip(vector + step, low, high)
-                state = self.unpack(trial)
-                new_jacobian, new_peaks = self.draw(state)
-                new_loss, *_ = whole(trial, new_peaks, sigma)
-                self.count += 1
-                if new_loss < loss + 1e-9 * abs(loss):
+                new = self.unpack(trial).draw()
+                gained = loss - whole(new, trial, sigma)[0]
+                if gained > -1e-9 * loss:
                     break
-                self.damping *= 8
+                damping *= 8
             else:
                 break
-            self.damping = max(self.damping / 4, 1e-6)
-            vector, jacobian, peaks, self.state = trial, new_jacobian, new_peaks, state
-            if loss - new_loss < tolerance * (1 + 0.02 * loss):
+            damping = max(damping / 4, 1e-6)
+            vector, model = trial, new
+            small = small + 1 if gained < tolerance else 0
+            if small == 2:
                 break
-        self.jacobian, self.peaks, self.vector = jacobian, peaks, vector
-        self.loss = whole(vector, peaks, self.sigma(peaks, self.measured.splines @ vector[-m:]))[0]
-        return self
+        model.damping = damping
+        model.loss = whole(model, vector, model.sigma)[0]
+        return model
+
+    def keep(self, chosen) -> Model:
+        """The model with some of its phases only, by their places."""
+        lines, crystals = ([part[i] for i in chosen] for part in (self.lines, self.crystals))
+        return replace(self, lines=lines, crystals=crystals, jacobian=None)
+
+    def on(self, measured: Measured) -> Model:
+        """The model on other points of the same scan."""
+        at = np.interp(measured.x, self.measured.x, self.smooth)
+        background = np.linalg.lstsq(measured.splines, at, rcond=None)[0]
+        return replace(self, measured=measured, background=background, jacobian=None)
+
+    def refit(self, chosen, y=None, rounds: int = 5) -> float:
+        """The loss with the chosen phases only, as they are: new scales and a new background.
+
+        ``y`` stands for the scan's intensities.
+        """
+        measured = self.measured
+        y = measured.y if y is None else y
+        k, m = len(chosen), len(self.background)
+        patterns = self.jacobian[:, self.scale_columns[np.asarray(chosen, dtype=int)]]
+        columns = np.concatenate([patterns, measured.splines], axis=1)
+        is_scale, owner = np.arange(k + m) < k, np.arange(k + m)
+        vector = np.array([*(self.crystals[i].scale for i in chosen), *self.background])
+        for i in range(rounds + 1):
+            smooth, peaks = columns[:, k:] @ vector[k:], columns[:, :k] @ vector[:k]
+            sigma = self.noise(peaks, smooth)
+            loss, weight = one_sided((y - smooth - peaks) / sigma)
+            if i == rounds:
+                return float(loss.sum())
+            weighted = columns.T * (weight / sigma**2)
+            a, gradient = weighted @ columns, weighted @ (y - smooth - peaks)
+            a[k:, k:] += measured.roughness
+            gradient[k:] -= measured.roughness @ vector[k:]
+            a += np.diag(1e-9 * a.diagonal() + 1e-12)
+            vector = vector + _step(a, gradient, vector, is_scale, owner)
+
+
+def _step(hessian, gradient, vector, is_scale, owner) -> np.ndarray:
+    """The Newton step; a phase whose scale would fall below 0 goes to 0 and keeps its shape."""
+    free = np.ones(len(vector), dtype=bool)
+    while True:
+        step = np.where(is_scale, -vector, 0.0)
+        rest = gradient[free] - hessian[np.ix_(free, ~free)] @ step[~free]
+        step[free] = np.linalg.solve(hessian[np.ix_(free, free)], rest)
+        negative = free & is_scale & (vector + step < 0)
+        if not negative.any():
+            return step
+        free &= ~np.isin(owner, owner[negative])
+
+
+# --- answers ---------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, eq=False)
+class RefinedPhase:
+    """One phase of a `Refinement`; errors are one standard deviation.
+
+    Attributes
+    ----------
+    name : the phase's name
+    found : whether it is in the fit; the others have a scale of 0 and an upper limit
+    scale, scale_error : of the pattern, areas in electrons squared
+    weight_percent, weight_error : of the crystalline phases in the fit
+    upper_limit : the weight per cent that it has at most, at 95 %
+    cell, cell_error : float, (6,), a, b, c in Å, alpha, beta, gamma in degrees
+    domain_size, domain_size_error : nm
+    micro_strain : relative spread of d
+    texture_r, texture_axis : March-Dollase parameter and hkl; 1 and None without texture
+    pattern : float, (n,), its part of the calculated intensities
+    evidence : Evidence that it is there
+    """
+
+    name: str
+    found: bool
+    scale: float
+    scale_error: float
+    weight_percent: float
+    weight_error: float
+    upper_limit: float
+    cell: np.ndarray
+    cell_error: np.ndarray
+    domain_size: float
+    domain_size_error: float
+    micro_strain: float
+    texture_r: float
+    texture_axis: tuple[int, int, int] | None
+    pattern: np.ndarray
+    evidence: Evidence
+
+
+@dataclass(frozen=True, eq=False)
+class Refinement:
+    """What a fit says of a scan.
+
+    Attributes
+    ----------
+    phases : name -> RefinedPhase, in the order given
+    two_theta, counts, background : float, (n,), the points as fitted, fine ones averaged
+    wavelength : Å, mean
+    displacement, displacement_error : degrees by which lines move at small angles
+    r_wp : weighted profile residual over all points, 0 to 1
+    unexplained : peaks that no phase explains: {"two_theta", "d", "height"}, highest first
+    missing : strong lines of phases in the fit that the scan lacks: {"phase", "two_theta", "d"}
+    warnings : sentences
+    model : Model
+    """
+
+    phases: dict[str, RefinedPhase]
+    two_theta: np.ndarray
+    counts: np.ndarray
+    background: np.ndarray
+    wavelength: float
+    displacement: float
+    displacement_error: float
+    r_wp: float
+    unexplained: list[dict]
+    missing: list[dict]
+    warnings: list[str]
+    model: Model = field(repr=False)
+
+    @property
+    def calculated(self) -> np.ndarray:
+        """Background and all patterns, (n,)."""
+        return self.background + sum(p.pattern for p in self.phases.values())
+
+
+def refine(
+    scan: Scan,
+    phases: Sequence[Phase | PhaseLines],
+    wavelength=None,
+    cell_range: float = 0.012,
+    shift_range: float = 0.3,
+    displaced: bool = True,
+    texture: bool = True,
+) -> Refinement:
+    """Fit phases to a scan.
+
+    Parameters
+    ----------
+    scan : of any range and step, from 10 points on
+    phases : `Phase`, or `PhaseLines` prepared with `phase_lines`
+    wavelength : a name or Å, instead of what the scan states; Cu if nobody says
+    cell_range : how far a cell's lengths (and its angles in radians) may differ, relative
+    shift_range : degrees by which a sample displacement may move lines
+    displaced : False for a zero shift instead of a displaced sample
+    texture : whether preferred orientation may be fitted, where it pays
+
+    Raises
+    ------
+    DataError
+        If there are no phases, or none has lines in the scan's range.
+    """
+    if not phases:
+        raise DataError("A fit needs at least one phase.")
+    prepared = [p if isinstance(p, PhaseLines) else phase_lines(p) for p in phases]
+    source = radiation(wavelength or scan.wavelength or "Cu")
+    # Beyond the last line of the tables there is nothing to fit.
+    reach = min(source.k_alpha1 / 2 / max(p.d_min for p in prepared), 0.99)
+    inside = scan.two_theta < np.degrees(2 * np.arcsin(reach))
+    if inside.sum() < 10:
+        raise DataError(
+            f"{scan.name or 'The scan'} has fewer than ten points in the phases' range."
+        )
+    x, y = scan.two_theta[inside], scan.intensity[inside]
+    lines = [LineSet(p, source, x[0], x[-1]) for p in prepared]
+    coarse = prepare(x, y, coarsest=0.05)
+    shift, crystals, log_width = choose_starts(coarse, lines, cell_range, shift_range, displaced)
+    background = np.linalg.lstsq(coarse.splines, coarse.floor, rcond=None)[0]
+    model = Model(
+        coarse, lines, crystals, shift, log_width, background, cell_range, shift_range, displaced
+    )
+    model = model.run(12)
+    places = list(range(len(lines)))
+    model, places = _without_worthless(model, places)
+    fine = prepare(x, y, coarsest=float(np.clip(np.exp(model.log_width) / 4, 0.01, 0.02)))
+    model = model.on(fine).run(20)
+    model, places = _without_worthless(model, places)
+    if texture and places:
+        model = _with_texture(model)
+    return _report(scan, source, lines, crystals, model, places)
+
+
+def _without_worthless(model: Model, places):
+    """Leave out phases that gain nothing, the most worthless first."""
+    model = model if model.jacobian is not None else model.draw()
+    while places:
+        everything = np.arange(len(places))
+        whole = model.refit(everything)
+        gains = [model.refit(np.delete(everything, i)) - whole for i in everything]
+        worst = int(np.argmin(gains))
+        if gains[worst] > WORTHLESS:
+            break
+        places = [p for i, p in enumerate(places) if i != worst]
+        model = model.keep(np.delete(everything, worst)).draw()
+    return model, places
+
+
+def _with_texture(model: Model) -> Model:
+    """Give each phase the texture axis that pays most, if one pays."""
+    for i, (lines, crystal) in enumerate(zip(model.lines, model.crystals, strict=True)):
+        axis, log_r, saved = likely_texture(line_ratios(model, i), lines)
+        if saved < TEXTURE_PAYS:
+            continue
+        crystals = list(model.crystals)
+        crystals[i] = replace(crystal, axis=axis, log_r=log_r)
+        trial = replace(model, crystals=crystals, jacobian=None).run(8)
+        if trial.loss < model.loss - TEXTURE_PAYS:
+            model = trial
+    return model
+
+
+def likely_texture(ratios: LineRatios, lines: LineSet):
+    """The axis and log r whose factors come nearest to the lines' ratios, and what that saves."""
+    best = (None, 0.0, 0.0)
+    plain = _misfit(ratios, np.ones(len(ratios.ratio)))
+    for axis in range(len(AXES)):
+        for log_r in np.linspace(-0.6, 0.6, 13):
+            crystal = Crystal(1.0, np.zeros(len(lines.basis)), axis=axis, log_r=log_r)
+            factor = lines.texture(crystal)[0]
+            saved = plain - _misfit(ratios, factor)
+            if saved > best[2]:
+                best = axis, log_r, saved
+    return best
+
+
+def _misfit(ratios: LineRatios, factor) -> float:
+    weight = ratios.weight
+    scale = (weight * ratios.ratio * factor).sum() / max((weight * factor**2).sum(), 1e-30)
+    return float((weight * (ratios.ratio - scale * factor) ** 2).sum())
+
+
+def _report(scan, source, lines, starts, model: Model, places) -> Refinement:
+    """All answers of a finished fit."""
+    measured = model.measured
+    model = model if model.jacobian is not None else model.draw()
+    covariance, plain = _covariance(model)
+    spread = np.sqrt(covariance.diagonal())
+    names = model.layout()
+    own = [[j for j, (i, _) in enumerate(names) if i == p] for p in range(len(places))]
+    mass, logs = [], []
+    for p, (line, crystal) in enumerate(zip(model.lines, model.crystals, strict=True)):
+        stretch = np.trace(line.basis, axis1=1, axis2=2)
+        mass.append(crystal.scale * line.mass_factor * np.exp(stretch @ crystal.strain))
+        row = np.zeros(len(covariance))
+        row[own[p][0]] = 1 / max(crystal.scale, 1e-300)
+        row[own[p][1 : 1 + len(stretch)]] = stretch
+        logs.append(row)
+    mass, logs = np.array(mass), np.array(logs).reshape(-1, len(covariance))
+    weight = mass / max(mass.sum(), 1e-300)
+    slopes = weight[:, None] * (logs - weight @ logs)
+    weight_error = np.sqrt(np.einsum("ij,jk,ik->i", slopes, covariance, slopes))
+    evidence = [weigh_evidence(model, p, spread[own[p][0]]) for p in range(len(places))]
+
+    phases = {}
+    for place, line in enumerate(lines):
+        name = line.phase.name
+        if place not in places:
+            phases[name] = _absent(line, starts[place], model, plain, mass.sum())
+            continue
+        p = places.index(place)
+        line, crystal, error = model.lines[p], model.crystals[p], spread[own[p]]
+        cell, cell_slopes = _cell(line, crystal.strain)
+        k = len(crystal.strain)
+        part = covariance[np.ix_(own[p][1 : 1 + k], own[p][1 : 1 + k])]
+        pattern = crystal.scale * model.jacobian[:, own[p][0]]
+        phases[name] = RefinedPhase(
+            name=name,
+            found=True,
+            scale=crystal.scale / line.unit,
+            scale_error=error[0] / line.unit,
+            weight_percent=100 * weight[p],
+            weight_error=100 * weight_error[p],
+            upper_limit=100 * (mass[p] + 1.645 * error[0] * line.mass_factor) / mass.sum(),
+            cell=cell,
+            cell_error=np.sqrt(np.einsum("ki,kl,li->i", cell_slopes, part, cell_slopes)),
+            domain_size=float(np.exp(crystal.log_size)),
+            domain_size_error=float(np.exp(crystal.log_size) * error[1 + k]),
+            micro_strain=float(np.exp(crystal.log_strain)),
+            texture_r=float(np.exp(crystal.log_r)) if crystal.axis is not None else 1.0,
+            texture_axis=None if crystal.axis is None else tuple(map(int, AXES[crystal.axis])),
+            pattern=pattern,
+            evidence=evidence[p],
+        )
+    residual = (measured.y - model.smooth - model.peaks) / np.sqrt(measured.variance)
+    r_wp = np.sqrt((residual**2).sum() / (measured.y**2 / measured.variance).sum())
+    missing = missing_lines(model)
+    unexplained = unexplained_peaks(model, source)
+    return Refinement(
+        phases=phases,
+        two_theta=measured.x,
+        counts=measured.y,
+        background=model.smooth,
+        wavelength=source.mean,
+        displacement=float(model.shift),
+        displacement_error=float(spread[0]),
+        r_wp=float(r_wp),
+        unexplained=unexplained,
+        missing=missing,
+        warnings=[],
+        model=model,
+    )
+
+
+def _covariance(model: Model):
+    """Covariance of all parameters, and the inverse of the normal matrix.
+
+    The observed scatter of what is left, cluster by cluster, scales the errors; they are never
+    smaller than the noise and the usual error of calculated intensities make them.
+    """
+    x, sigma = model.measured.x, model.sigma
+    r = (model.measured.y - model.smooth - model.peaks) / sigma
+    weight = one_sided(r)[1]
+    _, spread, *_ = model.limits()
+    prior = np.diag(1 / spread**2)
+    m = len(model.background)
+    prior[-m:, -m:] += model.measured.roughness
+    scaled = model.jacobian / sigma[:, None]
+    weighted = scaled * weight[:, None]
+    normal = scaled.T @ weighted + prior
+    inverse = np.linalg.inv(normal + np.diag(1e-12 * normal.diagonal() + 1e-30))
+    starts = np.unique(np.searchsorted(x, np.arange(x[0], x[-1], CLUSTER)))
+    pulls = np.add.reduceat(weighted * r[:, None], starts)
+    shares = np.add.reduceat(weighted * (INTENSITY_ERROR * model.peaks / sigma)[:, None], starts)
+    seen = inverse @ (pulls.T @ pulls + prior) @ inverse
+    least = inverse @ (shares.T @ shares) @ inverse + inverse
+    factor = np.sqrt(np.maximum(least.diagonal() / np.maximum(seen.diagonal(), 1e-300), 1))
+    return seen * np.outer(factor, factor), inverse
+
+
+def _cell(lines: LineSet, strain):
+    """Cell lengths and angles, (6,), and their derivatives, (k, 6), of a strained cell."""
+
+    def parameters(strain):
+        a = lines.phase.table.lattice @ (np.eye(3) + np.tensordot(strain, lines.basis, 1))
+        lengths = np.linalg.norm(a, axis=1)
+        unit = a / lengths[:, None]
+        pairs = [unit[1] @ unit[2], unit[0] @ unit[2], unit[0] @ unit[1]]
+        return np.concatenate([lengths, np.degrees(np.arccos(np.clip(pairs, -1, 1)))])
+
+    step = 1e-6
+    shifted = [strain + step * e for e in np.eye(len(strain))]
+    cell = parameters(strain)
+    return cell, np.array([(parameters(s) - cell) / step for s in shifted])
+
+
+def _absent(lines: LineSet, start: Crystal, model: Model, inverse, mass: float) -> RefinedPhase:
+    """What the scan says of a phase that is not in the fit: how much of it there may be."""
+    crystal = replace(start, strain=np.zeros_like(start.strain), scale=0.0)
+    x, sigma = model.measured.x, model.sigma
+    column = lines.draw(x, crystal, model.shift, model.log_width, model.displaced)[:, 2]
+    r = (model.measured.y - model.smooth - model.peaks) / sigma
+    weight = one_sided(r)[1]
+    own = (weight * column**2 / sigma**2).sum()
+    shared = model.jacobian.T @ (weight * column / sigma**2)
+    variance = 1 / max(own - shared @ inverse @ shared, 1e-300)
+    scale = max(variance * (weight * column * r / sigma).sum(), 0)
+    limit = (scale + 1.645 * np.sqrt(variance)) * lines.mass_factor
+    cell, _ = _cell(lines, crystal.strain)
+    return RefinedPhase(
+        name=lines.phase.name,
+        found=False,
+        scale=0.0,
+        scale_error=np.sqrt(variance) / lines.unit,
+        weight_percent=0.0,
+        weight_error=0.0,
+        upper_limit=100 * limit / (limit + mass),
+        cell=cell,
+        cell_error=np.full(6, np.nan),
+        domain_size=np.nan,
+        domain_size_error=np.nan,
+        micro_strain=np.nan,
+        texture_r=1.0,
+        texture_axis=None,
+        pattern=np.zeros(len(x)),
+        evidence=Evidence(),
+    )

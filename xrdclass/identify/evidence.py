@@ -1,0 +1,208 @@
+"""What speaks for a phase in a fit, line by line and as a whole, in a few named numbers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..diffraction import Radiation, change_wavelength
+
+#: A line should stand out if it is expected at so many standard deviations; full votes from here.
+STANDS_OUT, SURE = 3.5, 8.0
+#: Coincidences compare a line with all places so near to it, degrees.
+NEIGHBOURHOOD = 12.0
+#: An unexplained peak stands so many standard deviations above the model.
+UNEXPLAINED = 6.0
+#: Copper's K-beta line and tungsten's L-alpha line, which contaminated tubes show, as parts of
+#: the wavelength of copper K-alpha; and how strong they can be, in parts of a line.
+GHOSTS, GHOST_PART = (1.39225 / 1.54184, 1.47639 / 1.54184), 0.04
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What speaks for a phase.
+
+    Attributes
+    ----------
+    gain : how much the loss grows if the phase is left out and the others fitted anew
+    possible : the same, had the scan been exactly as calculated
+    coincidences : -ln(chance) that so many of its lines meet a peak of the expected height, less
+        what missing lines and free parameters cost
+    significance : its scale over the scale's standard error
+    lines : how many of its lines should stand out, each as far as it would
+    lacking : part of its calculated intensity that the scan lacks
+    strained : sum of squares of the cell's changes, over the expected ones
+    """
+
+    gain: float = 0.0
+    possible: float = 0.0
+    coincidences: float = 0.0
+    significance: float = 0.0
+    lines: float = 0.0
+    lacking: float = 1.0
+    strained: float = 0.0
+
+    @property
+    def share(self) -> float:
+        """The part of the possible gain that was gained."""
+        return self.gain / max(self.possible, 1.0)
+
+
+@dataclass(frozen=True, eq=False)
+class LineRatios:
+    """Observed over calculated intensity of a phase's lines.
+
+    Attributes
+    ----------
+    two_theta, width : float, (r,), degrees
+    expected : float, (r,), calculated area
+    ratio : float, (r,), observed over calculated; what other phases own is taken off
+    weight : float, (r,), 1 over the ratio's variance
+    inside : bool, (r,), whether the scan covers the line
+    """
+
+    two_theta: np.ndarray
+    width: np.ndarray
+    expected: np.ndarray
+    ratio: np.ndarray
+    weight: np.ndarray
+    inside: np.ndarray
+
+
+def line_ratios(model, i: int) -> LineRatios:
+    """Observed over calculated intensity of each line of the model's phase ``i``."""
+    lines, crystal = model.lines[i], model.crystals[i]
+    x, y = model.measured.x, model.measured.y
+    place, width, area = lines.table(crystal, model.shift, model.log_width, model.displaced)
+    pattern = crystal.scale * model.jacobian[:, model.scale_columns[i]]
+    left = y - model.smooth - model.peaks
+    variance = model.measured.variance + (0.06 * (model.peaks - pattern)) ** 2
+    first, last = np.searchsorted(x, [place - width, place + width])
+    last = np.maximum(last, first + 1)
+
+    def total(values):
+        cumulated = np.concatenate([[0.0], np.cumsum(values)])
+        top = len(values)
+        return cumulated[np.minimum(last, top)] - cumulated[np.minimum(first, top)]
+
+    own = np.maximum(total(pattern), 1e-12 * max(pattern.sum(), 1e-30))
+    ratio = np.clip(1 + total(left) / own, -1, 3)
+    relative = total(variance) / own**2 + 0.06**2
+    inside = (place - width > x[0]) & (place + width < x[-1])
+    weight = np.where(inside, 1 / relative, 0)
+    return LineRatios(place, width, crystal.scale * area, ratio, weight, inside)
+
+
+def weigh_evidence(model, i: int, scale_error: float) -> Evidence:
+    """The evidence for the model's phase ``i``."""
+    crystal = model.crystals[i]
+    if crystal.scale <= 0:
+        return Evidence()
+    every = np.arange(len(model.crystals))
+    others = np.delete(every, i)
+    gain = model.refit(others) - model.refit(every)
+    possible = model.refit(others, y=model.smooth + model.peaks)
+    ratios = line_ratios(model, i)
+    seen = ratios.inside & (ratios.weight > STANDS_OUT**2)
+    lacking = 1.0
+    if seen.any():
+        short = ratios.expected * np.clip(1 - ratios.ratio, 0, 1)
+        lacking = float(short[seen].sum() / ratios.expected[seen].sum())
+    votes, lines = coincidences(model, i)
+    return Evidence(
+        gain=float(gain),
+        possible=float(possible),
+        coincidences=float(votes),
+        significance=float(crystal.scale / max(scale_error, 1e-300)),
+        lines=float(lines),
+        lacking=lacking,
+        strained=float(((crystal.strain / (model.cell_range / 2)) ** 2).sum()),
+    )
+
+
+def coincidences(model, i: int) -> tuple[float, float]:
+    """-ln(chance) of the lines that stand out where they should, and how many should.
+
+    For each line that should stand out, the chance is the part of all places near it whose
+    intensity reaches 0.7 of what the line should have. A line that is not there takes off 3, each
+    free parameter 1.
+    """
+    x, y = model.measured.x, model.measured.y
+    lines, crystal = model.lines[i], model.crystals[i]
+    pattern = crystal.scale * model.jacobian[:, model.scale_columns[i]]
+    place, width, area = lines.table(crystal, model.shift, model.log_width, model.displaced)
+    order = np.argsort(-area / width)[:25]
+    typical = float(np.median(width[order[:10]]))
+    own = y - model.smooth - model.peaks + pattern
+    step = float(np.median(np.diff(x)))
+    n = max(int(np.ceil(1.2 * typical / step)), 1)
+    kernel = np.exp(-4 * np.log(2) * (np.arange(-n, n + 1) * step / max(typical, step)) ** 2)
+    kernel /= kernel.sum()
+    seen, expected = (np.convolve(v, kernel, "same") for v in (own, pattern))
+    sigma = np.sqrt(np.convolve(model.measured.variance, kernel**2, "same"))
+    total, count, used = -(len(crystal.strain) + 1.0), 0.0, []
+    for j in order:
+        if not x[0] + width[j] < place[j] < x[-1] - width[j]:
+            continue
+        if any(abs(place[j] - u) < max(1.2 * width[j], 0.15) for u in used):
+            continue
+        used.append(place[j])
+        at = int(np.argmin(np.abs(x - place[j])))
+        z = expected[at] / sigma[at]
+        if z < STANDS_OUT:
+            continue
+        certain, around = min(1.0, z / SURE), np.abs(x - place[j]) < NEIGHBOURHOOD
+        chance = max((seen[around] >= 0.7 * expected[at]).mean(), 0.01)
+        total += certain * (-np.log(chance) if seen[at] >= 0.7 * expected[at] else -3)
+        count += certain
+    return total, count
+
+
+def missing_lines(model) -> list[dict]:
+    """Strong lines of the phases in the fit, of which the scan has less than 0.4."""
+    found = []
+    for i, lines in enumerate(model.lines):
+        ratios = line_ratios(model, i)
+        strong = ratios.inside & (ratios.expected > 0.2 * ratios.expected.max(initial=0))
+        sure = (0.4 - ratios.ratio) * np.sqrt(ratios.weight) > 1.5
+        for j in np.flatnonzero(strong & sure & (ratios.weight > SURE**2)):
+            angle = float(ratios.two_theta[j])
+            d = lines.source.mean / 2 / np.sin(np.radians(angle / 2))
+            found.append({"phase": lines.phase.name, "two_theta": angle, "d": float(d)})
+    return found
+
+
+def unexplained_peaks(model, source: Radiation, most: int = 30) -> list[dict]:
+    """Peaks that no phase explains, highest first; ghosts of strong lines are left out."""
+    x, width = model.measured.x, float(np.exp(model.log_width))
+    step = float(np.median(np.diff(x)))
+    left = model.measured.y - model.smooth - model.peaks
+    found = []
+    for spread in (width, 3 * width):
+        n = max(int(np.ceil(1.2 * spread / step)), 1)
+        kernel = np.exp(-4 * np.log(2) * (np.arange(-n, n + 1) * step / max(spread, step)) ** 2)
+        kernel /= kernel.sum()
+        height = np.convolve(left, kernel, "same")
+        sigma = np.sqrt(np.convolve(model.measured.variance, kernel**2, "same"))
+        sigma = np.sqrt(sigma**2 + (0.2 * np.convolve(model.peaks, kernel, "same")) ** 2)
+        top = (height[1:-1] >= height[:-2]) & (height[1:-1] > height[2:])
+        top &= (height / sigma)[1:-1] > UNEXPLAINED
+        found += [(height[i + 1], x[i + 1], spread) for i in np.flatnonzero(top)]
+    found.sort(reverse=True)
+    peaks, chosen = np.column_stack([x, model.measured.y - model.smooth]), []
+    for height, angle, spread in found:
+        if any(abs(angle - c["two_theta"]) < 3 * spread for c in chosen):
+            continue
+        theta = np.radians(angle / 2)
+        ghost = False
+        for part in GHOSTS if source.name == "Cu" else ():
+            mirrored = np.degrees(2 * change_wavelength(theta, part, 1.0))
+            strong = np.interp(mirrored, *peaks.T, right=0.0) if mirrored < x[-1] else 0.0
+            ghost |= height < GHOST_PART * strong
+        if not ghost:
+            d = source.mean / 2 / np.sin(theta)
+            chosen.append({"two_theta": float(angle), "d": float(d), "height": float(height)})
+        if len(chosen) == most:
+            break
+    return chosen

@@ -1,0 +1,250 @@
+"""What is known of a scan before it is fitted: its noise, its background, where lines may lie."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.interpolate import BSpline
+
+from ..simulation import scherrer_fwhm
+from .profile import Crystal, LineSet
+
+#: Where data above the model stop to count, in standard deviations.
+SATURATION = 3.0
+
+
+def one_sided(r):
+    """The loss of residuals r = (data - model) / noise, and the weight that r^2 has in it.
+
+    r^2 where the model lies above the data, r^2 / (1 + r^2 / 9) where data lie above the model.
+    """
+    square = r * r
+    saturated = 1 / (1 + square / SATURATION**2)
+    above = r > 0
+    return np.where(above, square * saturated, square), np.where(above, saturated**2, 1.0)
+
+
+def counting_gain(y, x) -> float:
+    """Variance over mean of the intensities: 1 for counts, less for scans that were smoothed.
+
+    From second differences of blocks of one, two and four points, so that interpolated points
+    are not taken for independent ones; a peak's flank counts no more than four sigma.
+    """
+    step, gains = np.median(np.diff(x)), []
+    for size in (1, 2, 4):
+        if len(y) < 12 * size or (size > 1 and size * step > 0.1):
+            break
+        block = y[: len(y) // size * size].reshape(-1, size).sum(axis=1)
+        square = (block[:-2] - 2 * block[1:-1] + block[2:]) ** 2 / 6
+        mean = np.convolve(np.maximum(block, 0), np.ones(9) / 9, "same")[1:-1]
+        low = mean <= np.quantile(mean, 0.8)
+        square, mean = square[low], np.maximum(mean[low], 1e-12 * max(y.max(), 1e-30))
+        gain = square.sum() / mean.sum()
+        for _ in range(8):
+            gain = np.minimum(square, 16 * gain * mean).sum() / mean.sum()
+        gains.append(gain)
+    return max(gains)
+
+
+@dataclass(eq=False)
+class Measured:
+    """A scan as the fit sees it: x (degrees), y, variance of y, and smooth functions under it."""
+
+    x: np.ndarray
+    y: np.ndarray
+    variance: np.ndarray
+    gain: float
+    splines: np.ndarray
+    roughness: np.ndarray
+    floor: np.ndarray
+
+
+def prepare(x, y, coarsest: float = 0.02) -> Measured:
+    """Noise and background of a scan; points finer than ``coarsest`` degrees are averaged."""
+    size = int(max(1, np.floor(coarsest / np.median(np.diff(x)) + 1e-6)))
+    gain = counting_gain(y, x)
+    if size > 1:
+        n = len(x) // size * size
+        x, y = (v[:n].reshape(-1, size).mean(axis=1) for v in (x, y))
+        gain /= size
+    top = max(y.max(), 1e-30)
+    gain = max(gain, 1e-6 * top)
+    smooth = np.convolve(np.pad(np.maximum(y, 0), 4, mode="edge"), np.ones(9) / 9, "valid")
+    variance = gain * np.maximum(smooth, max(gain, 1e-4 * top * (gain <= 2e-6 * top)))
+    splines = background_splines(x)
+    second = np.diff(np.eye(splines.shape[1]), 2, axis=0)
+    roughness = second.T @ second * (1e-4 * (splines**2 / variance[:, None]).sum() / len(splines.T))
+    floor = lower_envelope(y, variance, splines, roughness)
+    return Measured(x, y, variance, gain, splines, roughness, floor)
+
+
+def background_splines(x) -> np.ndarray:
+    """Cubic splines over a range, (n, m): some 2 degrees wide at small angles, 7 at large ones."""
+    low, high = np.sqrt(x[[0, -1]])
+    n = int(np.clip(np.ceil((high - low) / 0.45), 2, 24))
+    knots = np.linspace(low, high, n + 1) ** 2
+    knots = np.concatenate([[knots[0]] * 3, knots, [knots[-1]] * 3])
+    return BSpline.design_matrix(np.clip(x, knots[0], knots[-1]), knots, 3).toarray()
+
+
+def lower_envelope(y, variance, splines, roughness) -> np.ndarray:
+    """A smooth curve under the peaks: least squares that count points above it at 2 %."""
+    weight, curve = 1 / variance, y
+    for i in range(12):
+        part = weight * np.where(y > curve, 0.02 if i else 1, 1)
+        a = splines.T * part
+        curve = splines @ np.linalg.solve(a @ splines + roughness, a @ y)
+    return curve
+
+
+#: Widths of the blurs through which lines are looked for, degrees; each level halves the steps.
+BLURS = (0.6, 0.3, 0.15)
+#: Trials kept for each shift after each level.
+KEPT = (5, 3, 1)
+#: Lines that vote, and heights that are tried, in parts of the largest possible.
+VOTERS, PARTS = 14, np.array([1.0, 0.7, 0.5, 0.35, 0.2, 0.1])
+
+
+@dataclass(frozen=True, eq=False)
+class Blur:
+    """A scan above its floor, blurred by a Gaussian, on an even axis."""
+
+    width: float
+    low: float
+    step: float
+    signal: np.ndarray
+    noise: np.ndarray
+
+    def at(self, angles):
+        """Signal and noise at the nearest points, and whether the scan reaches there."""
+        index = np.rint((angles - self.low) / self.step).astype(int)
+        inside = (index >= 0) & (index < len(self.signal))
+        index = np.clip(index, 0, len(self.signal) - 1)
+        return np.where(inside, self.signal[index], 0.0), self.noise[index], inside
+
+
+def blurred(measured: Measured, width: float) -> Blur:
+    """The scan seen through a blur of a full width at half maximum in degrees."""
+    step = width / 6
+    x = np.arange(measured.x[0], measured.x[-1], step)
+    kernel = np.exp(-4 * np.log(2) * (np.arange(-9, 10) / 6) ** 2)
+    kernel /= kernel.sum()
+    cumulated = np.concatenate([[0], np.cumsum(measured.y - measured.floor)])
+    edges = np.searchsorted(measured.x, [x - step / 2, x + step / 2])
+    count = edges[1] - edges[0]
+    mean = (cumulated[edges[1]] - cumulated[edges[0]]) / np.maximum(count, 1)
+    between = np.interp(x, measured.x, measured.y - measured.floor)
+    signal = np.convolve(np.where(count > 0, mean, between), kernel, "same")
+    variance = np.interp(x, measured.x, measured.variance) / np.maximum(count, 1)
+    spacing = max(1.0, np.median(np.diff(measured.x)) / step)
+    noise = np.sqrt(np.convolve(variance, kernel**2, "same") * spacing)
+    return Blur(width, x[0], step, signal, noise)
+
+
+@dataclass(frozen=True, eq=False)
+class Starts:
+    """Where a phase's lines may lie, for each of several shifts.
+
+    Attributes
+    ----------
+    score : float, (shifts,), what its lines gain, -inf where nothing was tried
+    strain : float, (shifts, k)
+    scale : float, (shifts,), its scale if its lines are narrow
+    """
+
+    score: np.ndarray
+    strain: np.ndarray
+    scale: np.ndarray
+
+
+def find_starts(lines: LineSet, blurs, shifts, cell_range: float, displaced: bool) -> Starts:
+    """Cells for which most lines of a phase meet a peak of fitting height, shift by shift.
+
+    Every line votes, with the one-sided loss, for each trial; trials are refined from broad blurs
+    of the scan to narrow ones.
+    """
+    k = len(lines.basis)
+    theta, slope = lines.places(np.zeros(k), lines.source.mean)
+    moves = np.column_stack([np.cos(theta) if displaced else np.ones_like(theta), slope])
+    step = np.array([(shifts[-1] - shifts[0]) / 4] + [cell_range / 2] * k)
+    trials = _corners(np.arange(-2, 3), k + 1) * step
+    for level, (blur, kept) in enumerate(zip(blurs, KEPT, strict=True)):
+        voters = _apart(lines, 0.8 * blur.width)
+        place = lines.two_theta[voters] + trials @ moves[voters].T
+        signal, noise, inside = blur.at(place)
+        distance = lines.two_theta[voters][:, None] - lines.two_theta
+        height = np.exp(-4 * np.log(2) * (distance / (1.2 * blur.width)) ** 2) @ lines.area
+        votes, scale = _votes(signal, noise, height, inside)
+        votes = votes - 0.5 * ((trials / step) ** 2 / 4).sum(axis=1)
+        order = np.argsort(-votes)
+        nearest = np.abs(trials[order, :1] - shifts).argmin(axis=1)
+        # The best few of each shift, and what lies between them on a lattice twice as fine.
+        best = [order[nearest == i][:kept] for i in range(len(shifts))]
+        if level + 1 < len(blurs):
+            step = step / 2
+            finer = trials[np.concatenate(best)][:, None] + _corners(np.arange(-1, 2), k + 1) * step
+            trials = finer.reshape(-1, k + 1)
+    first = np.array([b[0] if len(b) else -1 for b in best])
+    score = np.where(first < 0, -np.inf, votes[first])
+    return Starts(score, trials[first, 1:], scale[first] * blurs[-1].width / 0.94)
+
+
+def _corners(values, n: int) -> np.ndarray:
+    """All points of a lattice in n dimensions, (points, n)."""
+    return np.stack(np.meshgrid(*[values] * n, indexing="ij"), axis=-1).reshape(-1, n)
+
+
+def _apart(lines: LineSet, distance: float) -> list[int]:
+    """The strongest lines, none nearer to a stronger one than a distance in degrees."""
+    chosen: list[int] = []
+    for j in np.argsort(-lines.area):
+        if all(abs(lines.two_theta[j] - lines.two_theta[c]) > distance for c in chosen):
+            chosen.append(j)
+        if len(chosen) == VOTERS:
+            break
+    return chosen
+
+
+def _votes(signal, noise, height, inside):
+    """What explaining the lines gains at the best scale, and that scale, for each trial."""
+    largest = (signal / height).max(axis=1)
+    nothing = one_sided(signal / noise)[0]
+    gains = []
+    for part in PARTS:
+        expected = part * largest[:, None] * height
+        wide = np.sqrt(noise**2 + (0.25 * expected) ** 2)
+        loss = one_sided((signal - expected) / wide)[0]
+        gains.append(((nothing - loss) * inside).sum(axis=1))
+    best = np.argmax(gains, axis=0)
+    return np.max(gains, axis=0), PARTS[best] * np.maximum(largest, 0)
+
+
+def choose_starts(measured: Measured, lines, cell_range, shift_range, displaced=True):
+    """One shift for all phases, a `Crystal` for each to start from, and the instrument's width."""
+    blurs = [blurred(measured, width) for width in BLURS]
+    shifts = np.linspace(-shift_range, shift_range, 17)
+    found = [find_starts(line, blurs, shifts, cell_range, displaced) for line in lines]
+    at = int(np.argmax(sum(np.maximum(starts.score, 0) for starts in found)))
+    crystals = []
+    for line, starts in zip(lines, found, strict=True):
+        theta, _ = line.places(starts.strain[at], line.source.mean)
+        place = np.degrees(2 * theta) + shifts[at] * (np.cos(theta) if displaced else 1)
+        width = _width(line, place, blurs)
+        size = scherrer_fwhm(0.35, 1.0, line.source.mean) / max(width, 0.1)
+        scale = starts.scale[at] * np.hypot(1, width / BLURS[-1])
+        crystals.append(
+            Crystal(scale, starts.strain[at], log_size=float(np.log(np.clip(size, 2.5, 60))))
+        )
+    return float(shifts[at]), crystals, float(np.log(0.1))
+
+
+def _width(lines: LineSet, place, blurs) -> float:
+    """Width of the strongest lines, degrees, from how much a broad blur lowers them."""
+    strong = [j for j in _apart(lines, 2 * BLURS[0])[:6]]
+    (broad, _, inside), (narrow, noise, _) = blurs[0].at(place[strong]), blurs[-1].at(place[strong])
+    clear = inside & (narrow > 4 * noise) & (broad > 0)
+    if not clear.any():
+        return 0.25
+    q = np.clip(np.median(narrow[clear] / broad[clear]), 1.03, 0.98 * BLURS[0] / BLURS[-1]) ** 2
+    return float(np.sqrt((BLURS[0] ** 2 - q * BLURS[-1] ** 2) / (q - 1)))
