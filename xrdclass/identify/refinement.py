@@ -365,20 +365,20 @@ def refine(
     x, y = scan.two_theta[inside], scan.intensity[inside]
     lines = [LineSet(p, source, x[0], x[-1]) for p in prepared]
     coarse = prepare(x, y, coarsest=0.05)
-    shift, crystals, log_width = choose_starts(coarse, lines, cell_range, shift_range, displaced)
     background = np.linalg.lstsq(coarse.splines, coarse.floor, rcond=None)[0]
-    model = Model(
-        coarse, lines, crystals, shift, log_width, background, cell_range, shift_range, displaced
-    )
-    model = model.run(12)
-    places = list(range(len(lines)))
-    model, places = _without_worthless(model, places)
+    width, limits = float(np.log(0.1)), (cell_range, shift_range, displaced)
+    tried = []
+    for shift, crystals in choose_starts(coarse, lines, *limits):
+        tried.append(Model(coarse, lines, crystals, shift, width, background, *limits).run(12))
+    model = min(tried, key=lambda m: m.loss)
+    starts = model.crystals
+    model, places = _without_worthless(model, list(range(len(lines))))
     fine = prepare(x, y, coarsest=float(np.clip(np.exp(model.log_width) / 4, 0.01, 0.02)))
     model = model.on(fine).run(20)
     model, places = _without_worthless(model, places)
     if texture and places:
         model = _with_texture(model)
-    return _report(scan, source, lines, crystals, model, places)
+    return _report(scan, source, lines, starts, model, places)
 
 
 def _without_worthless(model: Model, places):

@@ -220,23 +220,42 @@ def _votes(signal, noise, height, inside):
     return np.max(gains, axis=0), PARTS[best] * np.maximum(largest, 0)
 
 
+#: A second shift is tried if it is so far from the first, in degrees, and its votes reach this part.
+SECOND = 0.08, 0.6
+
+
 def choose_starts(measured: Measured, lines, cell_range, shift_range, displaced=True):
-    """One shift for all phases, a `Crystal` for each to start from, and the instrument's width."""
+    """The likeliest shift of all phases, or two of them, with a `Crystal` for each phase.
+
+    Returns
+    -------
+    list of (shift in degrees, crystals)
+    """
     blurs = [blurred(measured, width) for width in BLURS]
     shifts = np.linspace(-shift_range, shift_range, 17)
     found = [find_starts(line, blurs, shifts, cell_range, displaced) for line in lines]
-    at = int(np.argmax(sum(np.maximum(starts.score, 0) for starts in found)))
-    crystals = []
-    for line, starts in zip(lines, found, strict=True):
-        theta, _ = line.places(starts.strain[at], line.source.mean)
-        place = np.degrees(2 * theta) + shifts[at] * (np.cos(theta) if displaced else 1)
-        width = _width(line, place, blurs)
-        size = scherrer_fwhm(0.35, 1.0, line.source.mean) / max(width, 0.1)
-        scale = starts.scale[at] * np.hypot(1, width / BLURS[-1])
-        crystals.append(
-            Crystal(scale, starts.strain[at], log_size=float(np.log(np.clip(size, 2.5, 60))))
-        )
-    return float(shifts[at]), crystals, float(np.log(0.1))
+    votes = sum(np.maximum(starts.score, 0) for starts in found)
+    first = int(np.argmax(votes))
+    others = np.where(np.abs(shifts - shifts[first]) < SECOND[0], -np.inf, votes)
+    second = int(np.argmax(others))
+    chosen = [first, second] if others[second] > SECOND[1] * votes[first] else [first]
+    results = []
+    for at in chosen:
+        crystals = []
+        for line, starts in zip(lines, found, strict=True):
+            theta, _ = line.places(starts.strain[at], line.source.mean)
+            place = np.degrees(2 * theta) + shifts[at] * (np.cos(theta) if displaced else 1)
+            width = _width(line, place, blurs)
+            size = scherrer_fwhm(0.35, 1.0, line.source.mean) / max(width, 0.1)
+            crystals.append(
+                Crystal(
+                    scale=starts.scale[at] * np.hypot(1, width / BLURS[-1]),
+                    strain=starts.strain[at],
+                    log_size=float(np.log(np.clip(size, 2.5, 60))),
+                )
+            )
+        results.append((float(shifts[at]), crystals))
+    return results
 
 
 def _width(lines: LineSet, place, blurs) -> float:
