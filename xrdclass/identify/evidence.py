@@ -74,7 +74,8 @@ def line_ratios(model, i: int) -> LineRatios:
     """Observed over calculated intensity of each line of the model's phase ``i``."""
     lines, crystal = model.lines[i], model.crystals[i]
     x, y = model.measured.x, model.measured.y
-    place, width, area = lines.table(crystal, model.shift, model.log_width, model.displaced)
+    place, width, *_ = lines.shapes(crystal, model.instrument)
+    area = lines.areas(crystal)
     pattern = crystal.scale * model.jacobian[:, model.scale_columns[i]]
     left = y - model.smooth - model.peaks
     variance = model.measured.variance + (0.06 * (model.peaks - pattern)) ** 2
@@ -131,7 +132,8 @@ def coincidences(model, i: int) -> tuple[float, float]:
     x, y = model.measured.x, model.measured.y
     lines, crystal = model.lines[i], model.crystals[i]
     pattern = crystal.scale * model.jacobian[:, model.scale_columns[i]]
-    place, width, area = lines.table(crystal, model.shift, model.log_width, model.displaced)
+    place, width, *_ = lines.shapes(crystal, model.instrument)
+    area = lines.areas(crystal)
     order = np.argsort(-area / width)[:25]
     typical = float(np.median(width[order[:10]]))
     own = y - model.smooth - model.peaks + pattern

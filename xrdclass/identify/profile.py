@@ -43,6 +43,9 @@ AXES = np.array([(0, 0, 1), (0, 1, 0), (1, 0, 0), (0, 1, 1), (1, 0, 1), (1, 1, 0
 WEAKEST, TOLERANCE = 2e-3, 1e-3
 #: How far a profile is drawn at least and at most, in widths at half maximum.
 REACH = 2.0, 16.0
+#: Means over intervals widen lines: this times the interval's square adds to the width's square,
+#: 8 ln 2 times the variance 1/12 of an even distribution.
+BIN_WIDTH = 8 * np.log(2) / 12
 
 
 @cache
@@ -147,6 +150,24 @@ class Crystal:
         return usual if self.axis is None else (*usual, "log_r")
 
 
+@dataclass(frozen=True)
+class Instrument:
+    """What all phases of a scan share.
+
+    Attributes
+    ----------
+    shift : degrees; of a displaced sample times cos(theta)
+    log_width : logarithm of the instrument's width at half maximum, degrees
+    displaced : whether the sample is displaced; else the shift is a zero shift
+    step : width of the intervals that points are means of, degrees
+    """
+
+    shift: float
+    log_width: float
+    displaced: bool = True
+    step: float = 0.0
+
+
 class LineSet:
     """The lines of one phase within one scan's range.
 
@@ -208,21 +229,8 @@ class LineSet:
         q = self.q @ inverse
         square = (q * q).sum(axis=1)
         theta = np.arcsin(np.minimum(wavelength / 2 * np.sqrt(square), 0.9999))
-        relative = -np.einsum("ri,kij,rj->rk", q, inverse @ self.basis, q, optimize=True)
-        slope = np.degrees(2 * np.tan(theta))[:, None] * relative / square[:, None]
-        return theta, slope
-
-    def table(self, crystal: Crystal, shift: float, log_width: float, displaced: bool = True):
-        """Angles, widths and areas of the lines of a crystal with scale 1, doublets as one."""
-        theta, _ = self.places(crystal.strain, self.source.mean)
-        place = np.degrees(2 * theta) + shift * (np.cos(theta) if displaced else 1)
-        width = (
-            np.exp(2 * log_width)
-            + scherrer_fwhm(theta, np.exp(crystal.log_size), self.source.mean) ** 2
-        )
-        width = np.sqrt(width + strain_fwhm(theta, np.exp(crystal.log_strain)) ** 2)
-        fading = np.exp(-2 * crystal.extra_b * self.s_squared)
-        return place, width, self.area * fading * self.texture(crystal)[0]
+        relative = -((q @ (inverse @ self.basis)) * q).sum(axis=2) / square
+        return theta, (np.degrees(2 * np.tan(theta)) * relative).T
 
     def texture(self, crystal: Crystal):
         """March-Dollase factor of each line and its derivative with respect to log r, (r,)."""
@@ -235,87 +243,86 @@ class LineSet:
         slope = -1.5 * base**-2.5 * (2 * r * r * c - (1 - c) / r)
         return march_dollase(c, r).mean(axis=1), slope.mean(axis=1)
 
-    def draw(self, x, crystal: Crystal, shift: float, log_width: float, displaced: bool = True):
-        """The pattern at the angles ``x`` and its derivatives.
-
-        Widths of instrument, crystallite size and micro-strain add in squares, as in `simulation`.
-
-        Parameters
-        ----------
-        x : float, (n,), degrees, increasing
-        crystal : its scale is left out
-        shift : degrees; times cos(theta) if the sample is ``displaced``, else a zero shift
-        log_width : logarithm of the instrument's width, degrees
+    def shapes(self, crystal: Crystal, instrument: Instrument, wavelength=None):
+        """Where the lines of one wavelength (the mean one) lie and how wide they are, degrees.
 
         Returns
         -------
-        float, (n, 2 + k + 5 or 6): derivatives with respect to shift and log_width, then the
-        pattern itself, then derivatives with respect to strain, log_size, log_strain, eta, extra_b
-        and, if there is texture, log_r
+        place, width : float, (r,)
+        slopes : of the places: float, (r, 1 + k), with respect to shift and strain
+        squares : float, (r, 3), squared widths of instrument, crystallite size and micro-strain
         """
-        texture, by_log_r = self.texture(crystal)
+        wavelength = wavelength or self.source.mean
+        theta, slope = self.places(crystal.strain, wavelength)
+        cosine = np.cos(theta) if instrument.displaced else np.ones_like(theta)
+        squares = np.empty((len(theta), 3))
+        squares[:, 0] = np.exp(2 * instrument.log_width)
+        squares[:, 1] = scherrer_fwhm(theta, np.exp(crystal.log_size), wavelength) ** 2
+        squares[:, 2] = strain_fwhm(theta, np.exp(crystal.log_strain)) ** 2
+        width = np.sqrt(squares.sum(axis=1) + BIN_WIDTH * instrument.step**2)
+        place = np.degrees(2 * theta) + instrument.shift * cosine
+        return place, width, np.column_stack([cosine, slope]), squares
+
+    def areas(self, crystal: Crystal) -> np.ndarray:
+        """Areas of the lines of a crystal with scale 1, doublets as one, (r,)."""
         fading = np.exp(-2 * crystal.extra_b * self.s_squared)
-        size, micro_strain = np.exp(crystal.log_size), np.exp(crystal.log_strain)
-        tables = []
-        for wavelength, part in self.doublet:
-            theta, slope = self.places(crystal.strain, wavelength)
-            cosine = np.cos(theta) if displaced else np.ones_like(theta)
-            by_size = scherrer_fwhm(theta, size, wavelength) ** 2
-            by_strain = strain_fwhm(theta, micro_strain) ** 2
-            width = np.sqrt(np.exp(2 * log_width) + by_size + by_strain)
-            centre = np.degrees(2 * theta) + shift * cosine
-            area = part * self.area * texture * fading
-            tables.append((centre, width, area, cosine, slope, by_size, by_strain))
-        centre, width, area, cosine, slope, by_size, by_strain = (
-            np.concatenate(column) for column in zip(*tables, strict=True)
-        )
-        twice = np.tile(np.arange(len(self.area)), len(tables))
+        return self.area * fading * self.texture(crystal)[0]
 
-        rows, line = _windows(x, centre, width, area)
-        u, w = x[rows] - centre[line], width[line]
-        bell, tails = gaussian(u, w), lorentzian(u, w)
-        square = (u / w) ** 2
-        eta, ln2 = crystal.eta, np.log(2)
-        inner, outer = (1 - eta) * bell * (8 * ln2), eta * tails * (8 / (1 + 4 * square))
-        value = eta * tails + (1 - eta) * bell
-        by_centre = (inner + outer) * u / w**2
-        by_width = ((inner + outer) * square - value) / w
+    def draw(self, x, crystal: Crystal, instrument: Instrument) -> np.ndarray:
+        """The pattern at the angles ``x`` and its derivatives; the crystal's scale is left out.
 
-        ones = np.ones_like(area)
-        on_value = [ones, -2 * self.s_squared[twice]]
-        textured = crystal.axis is not None
-        if textured:
-            on_value.append((by_log_r / texture)[twice])
-        on_centre = [cosine, *slope.T]
-        on_width = [
-            c / width for c in (np.full_like(area, np.exp(2 * log_width)), -by_size, by_strain)
-        ]
-        shape = len(x), len(area)
-        start = np.concatenate([[0], np.cumsum(np.bincount(line, minlength=len(area)))])
+        Widths of instrument, crystallite size and micro-strain add in squares, as in `simulation`.
+
+        Returns
+        -------
+        float, (n, 2 + k + 5 or 6): derivatives with respect to the instrument's shift and
+        log_width, then the pattern itself, then derivatives with respect to strain and what
+        `Crystal.shape` names
+        """
+        parts = [self.shapes(crystal, instrument, w) for w, _ in self.doublet]
+        place, width, slopes, squares = (np.concatenate(p) for p in zip(*parts, strict=True))
+        texture, by_log_r = self.texture(crystal)
+        area = self.area * texture * np.exp(-2 * crystal.extra_b * self.s_squared)
+        area = np.concatenate([part * area for _, part in self.doublet])
+
+        rows, line, start = _windows(x, place, width, area)
+        w = width[line]
+        u = (x[rows] - place[line]) / w
+        square, eta = u * u, crystal.eta
+        bell, tails = gaussian(u, 1.0) / w, lorentzian(u, 1.0) / w
+        inner, outer = (1 - eta) * bell, eta * tails
+        bent = inner * (8 * np.log(2)) + outer * (8 / (1 + 4 * square))
+        value = inner + outer
+        sparse = csc_matrix((value, rows, start), shape=(len(x), len(area)))
 
         def spread(values, columns):
-            weights = area[:, None] * np.stack(columns, axis=1)
-            return csc_matrix((values, rows, start), shape=shape) @ weights
+            sparse.data = values
+            return sparse @ (area[:, None] * columns)
 
-        v = spread(value, on_value)
-        c = spread(by_centre, on_centre)
-        f = spread(by_width, on_width)
-        e = spread(tails - bell, [ones])
-        return np.concatenate(
-            [c[:, :1], f[:, :1], v[:, :1], c[:, 1:], f[:, 1:], e, v[:, 1:]], axis=1
-        )
+        k, times = slopes.shape[1] - 1, len(self.doublet)
+        on_value = [np.ones_like(area), -2 * np.tile(self.s_squared, times)]
+        if crystal.axis is not None:
+            on_value.append(np.tile(by_log_r / texture, times))
+        result = np.empty((len(x), 2 + 1 + k + len(crystal.shape)))
+        drawn = spread(value, np.column_stack(on_value))
+        result[:, 2], result[:, k + 6 :] = drawn[:, 0], drawn[:, 1:]
+        drawn = spread(bent * u / w, slopes)
+        result[:, 0], result[:, 3 : 3 + k] = drawn[:, 0], drawn[:, 1:]
+        drawn = spread((bent * square - value) / w, squares / width[:, None] * (1, -1, 1))
+        result[:, 1], result[:, 3 + k : 5 + k] = drawn[:, 0], drawn[:, 1:]
+        result[:, 5 + k] = spread(tails - bell, np.ones((len(area), 1)))[:, 0]
+        return result
 
 
 def _windows(x, centre, width, area):
-    """Which points each line is drawn at: their indices, and the line each belongs to."""
+    """Which points each line is drawn at: their indices, each one's line, each line's first."""
     height = area / width
     reach = np.sqrt(height / height.max() / TOLERANCE) / 2
     reach = width * np.clip(reach, *REACH)
     first, last = np.searchsorted(x, centre - reach), np.searchsorted(x, centre + reach)
-    count = last - first
-    line = np.repeat(np.arange(len(centre)), count)
-    begin = np.cumsum(count) - count
-    return np.arange(len(line)) + (first - begin)[line], line
+    start = np.concatenate([[0], np.cumsum(last - first)])
+    line = np.repeat(np.arange(len(centre)), last - first)
+    return np.arange(len(line)) + (first - start[:-1])[line], line, start
 
 
 def _squared_structure_factors(lines: PhaseLines, source: Radiation) -> np.ndarray:

@@ -25,7 +25,7 @@ from .evidence import (
     unexplained_peaks,
     weigh_evidence,
 )
-from .profile import AXES, Crystal, LineSet, PhaseLines, phase_lines
+from .profile import AXES, Crystal, Instrument, LineSet, PhaseLines, phase_lines
 from .start import Measured, choose_starts, one_sided, prepare
 
 #: Parts of the calculated intensity and of the background that are never known better.
@@ -118,17 +118,25 @@ class Model:
 
     def draw(self) -> Model:
         """Fill in the derivatives, (n, parameters), and the sum of all peaks, (n,)."""
-        x = self.measured.x
-        common, columns, peaks = np.zeros((len(x), 2)), [], np.zeros(len(x))
-        for lines, crystal in zip(self.lines, self.crystals, strict=True):
-            drawn = lines.draw(x, crystal, self.shift, self.log_width, self.displaced)
-            common += crystal.scale * drawn[:, :2]
-            peaks += crystal.scale * drawn[:, 2]
-            drawn[:, 3:] *= crystal.scale
-            columns.append(drawn[:, 2:])
-        self.jacobian = np.concatenate([common, *columns, self.measured.splines], axis=1)
-        self.peaks = peaks
+        x, splines = self.measured.x, self.measured.splines
+        sizes = [1 + len(c.strain) + len(c.shape) for c in self.crystals]
+        edges = 2 + np.cumsum([0, *sizes])
+        self.jacobian = np.zeros((len(x), edges[-1] + splines.shape[1]))
+        self.peaks = np.zeros(len(x))
+        for lines, crystal, first, last in zip(
+            self.lines, self.crystals, edges, edges[1:], strict=False
+        ):
+            drawn = lines.draw(x, crystal, self.instrument)
+            self.peaks += crystal.scale * drawn[:, 2]
+            self.jacobian[:, :2] += crystal.scale * drawn[:, :2]
+            self.jacobian[:, first] = drawn[:, 2]
+            self.jacobian[:, first + 1 : last] = crystal.scale * drawn[:, 3:]
+        self.jacobian[:, edges[-1] :] = splines
         return self
+
+    @property
+    def instrument(self) -> Instrument:
+        return Instrument(self.shift, self.log_width, self.displaced, self.measured.step)
 
     @property
     def smooth(self) -> np.ndarray:
@@ -210,7 +218,7 @@ class Model:
         background = np.linalg.lstsq(measured.splines, at, rcond=None)[0]
         return replace(self, measured=measured, background=background, jacobian=None)
 
-    def refit(self, chosen, y=None, rounds: int = 5) -> float:
+    def refit(self, chosen, y=None, rounds: int = 3) -> float:
         """The loss with the chosen phases only, as they are: new scales and a new background.
 
         ``y`` stands for the scan's intensities.
@@ -373,11 +381,15 @@ def refine(
     model = min(tried, key=lambda m: m.loss)
     starts = model.crystals
     model, places = _without_worthless(model, list(range(len(lines))))
-    fine = prepare(x, y, coarsest=float(np.clip(np.exp(model.log_width) / 4, 0.01, 0.02)))
-    model = model.on(fine).run(20)
-    model, places = _without_worthless(model, places)
-    if texture and places:
+    if texture:
         model = _with_texture(model)
+    widths = [
+        line.shapes(c, model.instrument)[1]
+        for line, c in zip(model.lines, model.crystals, strict=True)
+    ]
+    finest = min((float(np.median(w)) for w in widths), default=0.1)
+    model = model.on(prepare(x, y, coarsest=float(np.clip(finest / 5, 0.01, 0.05)))).run(12)
+    model, places = _without_worthless(model, places)
     return _report(scan, source, lines, starts, model, places)
 
 
@@ -397,17 +409,13 @@ def _without_worthless(model: Model, places):
 
 
 def _with_texture(model: Model) -> Model:
-    """Give each phase the texture axis that pays most, if one pays."""
-    for i, (lines, crystal) in enumerate(zip(model.lines, model.crystals, strict=True)):
+    """Give each phase the texture axis that pays most, where the lines' intensities say it pays."""
+    crystals = list(model.crystals)
+    for i, lines in enumerate(model.lines):
         axis, log_r, saved = likely_texture(line_ratios(model, i), lines)
-        if saved < TEXTURE_PAYS:
-            continue
-        crystals = list(model.crystals)
-        crystals[i] = replace(crystal, axis=axis, log_r=log_r)
-        trial = replace(model, crystals=crystals, jacobian=None).run(8)
-        if trial.loss < model.loss - TEXTURE_PAYS:
-            model = trial
-    return model
+        if saved > TEXTURE_PAYS:
+            crystals[i] = replace(crystals[i], axis=axis, log_r=log_r)
+    return replace(model, crystals=crystals, jacobian=None)
 
 
 def likely_texture(ratios: LineRatios, lines: LineSet):
@@ -548,7 +556,7 @@ def _absent(lines: LineSet, start: Crystal, model: Model, inverse, mass: float) 
     """What the scan says of a phase that is not in the fit: how much of it there may be."""
     crystal = replace(start, strain=np.zeros_like(start.strain), scale=0.0)
     x, sigma = model.measured.x, model.sigma
-    column = lines.draw(x, crystal, model.shift, model.log_width, model.displaced)[:, 2]
+    column = lines.draw(x, crystal, model.instrument)[:, 2]
     r = (model.measured.y - model.smooth - model.peaks) / sigma
     weight = one_sided(r)[1]
     own = (weight * column**2 / sigma**2).sum()

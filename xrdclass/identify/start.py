@@ -8,7 +8,7 @@ import numpy as np
 from scipy.interpolate import BSpline
 
 from ..simulation import scherrer_fwhm
-from .profile import Crystal, LineSet
+from .profile import Crystal, Instrument, LineSet
 
 #: Where data above the model stop to count, in standard deviations.
 SATURATION = 3.0
@@ -49,11 +49,22 @@ def counting_gain(y, x) -> float:
 
 @dataclass(eq=False)
 class Measured:
-    """A scan as the fit sees it: x (degrees), y, variance of y, and smooth functions under it."""
+    """A scan as the fit sees it.
+
+    Attributes
+    ----------
+    x, y, variance : float, (n,), degrees, intensities and their variance
+    step : degrees, the width of the intervals that the points are means of; 0 if they are not
+    gain : variance over mean
+    splines : float, (n, m), smooth functions that make up the background
+    roughness : float, (m, m), what their coefficients' roughness costs
+    floor : float, (n,), a background to start from
+    """
 
     x: np.ndarray
     y: np.ndarray
     variance: np.ndarray
+    step: float
     gain: float
     splines: np.ndarray
     roughness: np.ndarray
@@ -63,6 +74,7 @@ class Measured:
 def prepare(x, y, coarsest: float = 0.02) -> Measured:
     """Noise and background of a scan; points finer than ``coarsest`` degrees are averaged."""
     size = int(max(1, np.floor(coarsest / np.median(np.diff(x)) + 1e-6)))
+    step = float(np.median(np.diff(x)) * size * (size > 1))
     gain = counting_gain(y, x)
     if size > 1:
         n = len(x) // size * size
@@ -76,7 +88,7 @@ def prepare(x, y, coarsest: float = 0.02) -> Measured:
     second = np.diff(np.eye(splines.shape[1]), 2, axis=0)
     roughness = second.T @ second * (1e-4 * (splines**2 / variance[:, None]).sum() / len(splines.T))
     floor = lower_envelope(y, variance, splines, roughness)
-    return Measured(x, y, variance, gain, splines, roughness, floor)
+    return Measured(x, y, variance, step, gain, splines, roughness, floor)
 
 
 def background_splines(x) -> np.ndarray:
@@ -102,8 +114,10 @@ def lower_envelope(y, variance, splines, roughness) -> np.ndarray:
 BLURS = (0.6, 0.3, 0.15)
 #: Trials kept for each shift after each level.
 KEPT = (5, 3, 1)
+#: Most trials at first; a tenth of them around each kept one.
+TRIALS = 900
 #: Lines that vote, and heights that are tried, in parts of the largest possible.
-VOTERS, PARTS = 14, np.array([1.0, 0.7, 0.5, 0.35, 0.2, 0.1])
+VOTERS, PARTS = 12, np.array([1.0, 0.7, 0.45, 0.25, 0.12])
 
 
 @dataclass(frozen=True, eq=False)
@@ -168,7 +182,7 @@ def find_starts(lines: LineSet, blurs, shifts, cell_range: float, displaced: boo
     theta, slope = lines.places(np.zeros(k), lines.source.mean)
     moves = np.column_stack([np.cos(theta) if displaced else np.ones_like(theta), slope])
     step = np.array([(shifts[-1] - shifts[0]) / 4] + [cell_range / 2] * k)
-    trials = _corners(np.arange(-2, 3), k + 1) * step
+    trials = _corners(np.arange(-2, 3), k + 1, TRIALS) * step
     for level, (blur, kept) in enumerate(zip(blurs, KEPT, strict=True)):
         voters = _apart(lines, 0.8 * blur.width)
         place = lines.two_theta[voters] + trials @ moves[voters].T
@@ -183,16 +197,25 @@ def find_starts(lines: LineSet, blurs, shifts, cell_range: float, displaced: boo
         best = [order[nearest == i][:kept] for i in range(len(shifts))]
         if level + 1 < len(blurs):
             step = step / 2
-            finer = trials[np.concatenate(best)][:, None] + _corners(np.arange(-1, 2), k + 1) * step
+            finer = (
+                trials[np.concatenate(best)][:, None]
+                + _corners(np.arange(-1, 2), k + 1, TRIALS // 10) * step
+            )
             trials = finer.reshape(-1, k + 1)
     first = np.array([b[0] if len(b) else -1 for b in best])
     score = np.where(first < 0, -np.inf, votes[first])
     return Starts(score, trials[first, 1:], scale[first] * blurs[-1].width / 0.94)
 
 
-def _corners(values, n: int) -> np.ndarray:
-    """All points of a lattice in n dimensions, (points, n)."""
-    return np.stack(np.meshgrid(*[values] * n, indexing="ij"), axis=-1).reshape(-1, n)
+def _corners(values, n: int, most: int) -> np.ndarray:
+    """The points of a lattice in n dimensions, (points, n), or so many of them, evenly spread."""
+    total = len(values) ** n
+    chosen = np.arange(total)
+    if total > most:
+        # Multiples of the golden section, modulo 1, leave no large gaps.
+        golden = (np.arange(1, most) * 0.6180339887498949) % 1
+        chosen = np.unique([*(golden * total).astype(int), total // 2])
+    return values[(chosen[:, None] // len(values) ** np.arange(n)) % len(values)]
 
 
 def _apart(lines: LineSet, distance: float) -> list[int]:
@@ -220,7 +243,7 @@ def _votes(signal, noise, height, inside):
     return np.max(gains, axis=0), PARTS[best] * np.maximum(largest, 0)
 
 
-#: A second shift is tried if it is so far from the first, in degrees, and its votes reach this part.
+#: A second shift is tried if it is so far off, in degrees, and has this part of the first's votes.
 SECOND = 0.08, 0.6
 
 
@@ -243,8 +266,9 @@ def choose_starts(measured: Measured, lines, cell_range, shift_range, displaced=
     for at in chosen:
         crystals = []
         for line, starts in zip(lines, found, strict=True):
-            theta, _ = line.places(starts.strain[at], line.source.mean)
-            place = np.degrees(2 * theta) + shifts[at] * (np.cos(theta) if displaced else 1)
+            place = line.shapes(
+                Crystal(1.0, starts.strain[at]), Instrument(shifts[at], 0.0, displaced)
+            )[0]
             width = _width(line, place, blurs)
             size = scherrer_fwhm(0.35, 1.0, line.source.mean) / max(width, 0.1)
             crystals.append(
