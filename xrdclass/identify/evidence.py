@@ -33,6 +33,7 @@ class Evidence:
     lines : how many of its lines should stand out, each as far as it would
     lacking : part of its calculated intensity that the scan lacks
     strained : sum of squares of the cell's changes, over the expected ones
+    domain_size : nm
     """
 
     gain: float = 0.0
@@ -42,6 +43,7 @@ class Evidence:
     lines: float = 0.0
     lacking: float = 1.0
     strained: float = 0.0
+    domain_size: float = 0.0
 
     @property
     def share(self) -> float:
@@ -119,6 +121,7 @@ def weigh_evidence(model, i: int, scale_error: float) -> Evidence:
         lines=float(lines),
         lacking=lacking,
         strained=float(((crystal.strain / (model.cell_range / 2)) ** 2).sum()),
+        domain_size=float(np.exp(crystal.log_size)),
     )
 
 

@@ -34,7 +34,7 @@ INTENSITY_ERROR, BACKGROUND_ERROR = 0.06, 0.002
 #: longest step of one iteration.
 EXPECTED = {
     "log_width": (np.log(0.08), 0.5, np.log(0.02), np.log(0.4), 0.4),
-    "log_size": (np.log(40.0), 1.2, np.log(2.0), np.log(2000.0), 0.8),
+    "log_size": (np.log(40.0), 0.8, np.log(2.5), np.log(2000.0), 0.8),
     "log_strain": (np.log(4e-4), 1.0, np.log(1e-5), np.log(0.02), 0.8),
     "eta": (0.5, 0.3, 0.0, 1.0, 0.3),
     "extra_b": (0.0, 0.4, -1.0, 2.5, 0.5),
@@ -134,6 +134,12 @@ class Model:
         self.jacobian[:, edges[-1] :] = splines
         return self
 
+    def prior(self, spread) -> np.ndarray:
+        """The weight of what is expected, (parameters, parameters)."""
+        prior, m = np.diag(1 / spread**2), len(self.background)
+        prior[-m:, -m:] = self.measured.stiffness
+        return prior
+
     @property
     def instrument(self) -> Instrument:
         return Instrument(self.shift, self.log_width, self.displaced, self.measured.step)
@@ -164,8 +170,8 @@ class Model:
         """
         y, m = self.measured.y, len(self.background)
         mean, spread, low, high, longest = self.limits()
-        prior = np.diag(1 / spread**2)
-        prior[-m:, -m:] += self.measured.roughness
+        prior = self.prior(spread)
+        mean[-m:] = self.measured.expected
         names = [name for _, name in self.layout()] + ["background"] * m
         owner = np.array([i for i, _ in self.layout()] + [-1] * m)
         is_scale = np.array([name == "scale" for name in names])
@@ -238,8 +244,8 @@ class Model:
                 return float(loss.sum())
             weighted = columns.T * (weight / sigma**2)
             a, gradient = weighted @ columns, weighted @ (y - smooth - peaks)
-            a[k:, k:] += measured.roughness
-            gradient[k:] -= measured.roughness @ vector[k:]
+            a[k:, k:] += measured.stiffness
+            gradient[k:] -= measured.stiffness @ (vector[k:] - measured.expected)
             a += np.diag(1e-9 * a.diagonal() + 1e-12)
             vector = vector + _step(a, gradient, vector, is_scale, owner)
 
@@ -372,28 +378,27 @@ def refine(
         )
     x, y = scan.two_theta[inside], scan.intensity[inside]
     lines = [LineSet(p, source, x[0], x[-1]) for p in prepared]
-    coarse = prepare(x, y, coarsest=0.05)
-    background = np.linalg.lstsq(coarse.splines, coarse.floor, rcond=None)[0]
+    coarse = prepare(x, y, coarsest=0.05, softness=0.1)
     width, limits = float(np.log(0.1)), (cell_range, shift_range, displaced)
-    tried = []
-    for shift, crystals in choose_starts(coarse, lines, *limits):
-        tried.append(Model(coarse, lines, crystals, shift, width, background, *limits).run(12))
-    model = min(tried, key=lambda m: m.loss)
+    tried = [
+        Model(coarse, lines, crystals, shift, width, coarse.expected, *limits).run(5)
+        for shift, crystals in choose_starts(coarse, lines, *limits)
+    ]
+    model, places = min(tried, key=lambda m: m.loss), list(range(len(lines)))
     starts = model.crystals
-    model, places = _without_worthless(model, list(range(len(lines))))
+    model, places = _without_worthless(model, places, WORTHLESS / 4)
+    model = model.run(8)
     if texture:
         model = _with_texture(model)
-    widths = [
-        line.shapes(c, model.instrument)[1]
-        for line, c in zip(model.lines, model.crystals, strict=True)
-    ]
-    finest = min((float(np.median(w)) for w in widths), default=0.1)
-    model = model.on(prepare(x, y, coarsest=float(np.clip(finest / 5, 0.01, 0.05)))).run(12)
+    pairs = zip(model.lines, model.crystals, strict=True)
+    widths = [np.median(line.shapes(crystal, model.instrument)[1]) for line, crystal in pairs]
+    finest = float(np.clip(min(widths, default=0.1) / 5, 0.01, 0.05))
+    model = model.on(prepare(x, y, coarsest=finest)).run(12)
     model, places = _without_worthless(model, places)
     return _report(scan, source, lines, starts, model, places)
 
 
-def _without_worthless(model: Model, places):
+def _without_worthless(model: Model, places, least: float = WORTHLESS):
     """Leave out phases that gain nothing, the most worthless first."""
     model = model if model.jacobian is not None else model.draw()
     while places:
@@ -401,7 +406,7 @@ def _without_worthless(model: Model, places):
         whole = model.refit(everything)
         gains = [model.refit(np.delete(everything, i)) - whole for i in everything]
         worst = int(np.argmin(gains))
-        if gains[worst] > WORTHLESS:
+        if gains[worst] > least:
             break
         places = [p for i, p in enumerate(places) if i != worst]
         model = model.keep(np.delete(everything, worst)).draw()
@@ -520,9 +525,7 @@ def _covariance(model: Model):
     r = (model.measured.y - model.smooth - model.peaks) / sigma
     weight = one_sided(r)[1]
     _, spread, *_ = model.limits()
-    prior = np.diag(1 / spread**2)
-    m = len(model.background)
-    prior[-m:, -m:] += model.measured.roughness
+    prior = model.prior(spread)
     scaled = model.jacobian / sigma[:, None]
     weighted = scaled * weight[:, None]
     normal = scaled.T @ weighted + prior

@@ -6,12 +6,15 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy.interpolate import BSpline
+from scipy.ndimage import maximum_filter1d
 
 from ..simulation import scherrer_fwhm
 from .profile import Crystal, Instrument, LineSet
 
 #: Where data above the model stop to count, in standard deviations.
 SATURATION = 3.0
+#: How far the background is expected to depart from the curve under the peaks, in parts of it.
+BACKGROUND_SPREAD = 0.4
 
 
 def one_sided(r):
@@ -57,8 +60,8 @@ class Measured:
     step : degrees, the width of the intervals that the points are means of; 0 if they are not
     gain : variance over mean
     splines : float, (n, m), smooth functions that make up the background
-    roughness : float, (m, m), what their coefficients' roughness costs
-    floor : float, (n,), a background to start from
+    expected : float, (m,), coefficients of a curve under the peaks
+    stiffness : float, (m, m), what it costs to depart from them
     """
 
     x: np.ndarray
@@ -67,28 +70,49 @@ class Measured:
     step: float
     gain: float
     splines: np.ndarray
-    roughness: np.ndarray
-    floor: np.ndarray
+    expected: np.ndarray
+    stiffness: np.ndarray
+
+    @property
+    def floor(self) -> np.ndarray:
+        """A background to start from, (n,)."""
+        return self.splines @ self.expected
 
 
-def prepare(x, y, coarsest: float = 0.02) -> Measured:
-    """Noise and background of a scan; points finer than ``coarsest`` degrees are averaged."""
+def prepare(x, y, coarsest: float = 0.02, softness: float = 0.0) -> Measured:
+    """Noise and background of a scan.
+
+    Points finer than ``coarsest`` degrees are averaged. With a ``softness``, intensities above the
+    floor count as uncertain by this part of them, and what lies beside them by a third of that, so
+    that a fit that is far off finds its way.
+    """
     size = int(max(1, np.floor(coarsest / np.median(np.diff(x)) + 1e-6)))
-    step = float(np.median(np.diff(x)) * size * (size > 1))
-    gain = counting_gain(y, x)
+    gain, top = counting_gain(y, x), max(y.max(), 1e-30)
+    # Nobody counts more than two million at a point: this scan was calculated or smoothed.
+    calculated = gain < 5e-7 * top
+    gain = 1e-4 * top if calculated else gain
+    least = 0.1 * top if calculated else gain
     if size > 1:
         n = len(x) // size * size
         x, y = (v[:n].reshape(-1, size).mean(axis=1) for v in (x, y))
-        gain /= size
-    top = max(y.max(), 1e-30)
-    gain = max(gain, 1e-6 * top)
-    smooth = np.convolve(np.pad(np.maximum(y, 0), 4, mode="edge"), np.ones(9) / 9, "valid")
-    variance = gain * np.maximum(smooth, max(gain, 1e-4 * top * (gain <= 2e-6 * top)))
+        gain, least = gain / size, least / size
+    spacing = float(np.median(np.diff(x)))
+    half = int(np.clip(round(0.06 / spacing), 1, 6))
+    kernel = np.ones(2 * half + 1) / (2 * half + 1)
+    smooth = np.convolve(np.pad(np.maximum(y, 0), half, mode="edge"), kernel, "valid")
+    variance = gain * np.maximum(smooth, least)
     splines = background_splines(x)
     second = np.diff(np.eye(splines.shape[1]), 2, axis=0)
     roughness = second.T @ second * (1e-4 * (splines**2 / variance[:, None]).sum() / len(splines.T))
-    floor = lower_envelope(y, variance, splines, roughness)
-    return Measured(x, y, variance, step, gain, splines, roughness, floor)
+    expected = lower_envelope(y, variance, splines, roughness)
+    spread = BACKGROUND_SPREAD * np.abs(expected) + np.sqrt(variance.min())
+    stiffness = roughness + np.diag(spread**-2)
+    if softness:
+        above = np.maximum(smooth - splines @ expected, 0)
+        near = maximum_filter1d(above, 2 * int(0.6 / spacing) + 1)
+        variance = variance + softness**2 * (above**2 + 0.1 * near**2)
+    step = spacing * (size > 1)
+    return Measured(x, y, variance, step, gain, splines, expected, stiffness)
 
 
 def background_splines(x) -> np.ndarray:
@@ -101,13 +125,14 @@ def background_splines(x) -> np.ndarray:
 
 
 def lower_envelope(y, variance, splines, roughness) -> np.ndarray:
-    """A smooth curve under the peaks: least squares that count points above it at 2 %."""
+    """A smooth curve under the peaks, (m,): least squares that count points above it at 2 %."""
     weight, curve = 1 / variance, y
     for i in range(12):
         part = weight * np.where(y > curve, 0.02 if i else 1, 1)
         a = splines.T * part
-        curve = splines @ np.linalg.solve(a @ splines + roughness, a @ y)
-    return curve
+        found = np.linalg.solve(a @ splines + roughness, a @ y)
+        curve = splines @ found
+    return found
 
 
 #: Widths of the blurs through which lines are looked for, degrees; each level halves the steps.
