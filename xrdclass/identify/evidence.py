@@ -97,27 +97,20 @@ def line_ratios(model, i: int) -> LineRatios:
     return LineRatios(place, width, crystal.scale * area, ratio, weight, inside)
 
 
-def weigh_evidence(model, i: int, scale_error: float) -> Evidence:
-    """The evidence for the model's phase ``i``."""
+def weigh_evidence(model, i: int, gain: float) -> Evidence:
+    """The evidence for the model's phase ``i``, but for the significance of its scale."""
     crystal = model.crystals[i]
-    if crystal.scale <= 0:
-        return Evidence()
-    every = np.arange(len(model.crystals))
-    others = np.delete(every, i)
-    gain = model.refit(others) - model.refit(every)
-    possible = model.refit(others, y=model.smooth + model.peaks)
+    others = np.delete(np.arange(len(model.crystals)), i)
     ratios = line_ratios(model, i)
-    seen = ratios.inside & (ratios.weight > STANDS_OUT**2)
-    lacking = 1.0
+    seen, lacking = ratios.weight > STANDS_OUT**2, 1.0
     if seen.any():
         short = ratios.expected * np.clip(1 - ratios.ratio, 0, 1)
         lacking = float(short[seen].sum() / ratios.expected[seen].sum())
     votes, lines = coincidences(model, i)
     return Evidence(
         gain=float(gain),
-        possible=float(possible),
+        possible=model.refit(others, y=model.smooth + model.peaks),
         coincidences=float(votes),
-        significance=float(crystal.scale / max(scale_error, 1e-300)),
         lines=float(lines),
         lacking=lacking,
         strained=float(((crystal.strain / (model.cell_range / 2)) ** 2).sum()),

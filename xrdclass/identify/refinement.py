@@ -213,6 +213,12 @@ class Model:
         model.loss = whole(model, vector, model.sigma)[0]
         return model
 
+    def gains(self) -> np.ndarray:
+        """How much the loss grows when each phase is left out, the others fitted anew."""
+        every = np.arange(len(self.crystals))
+        whole = self.refit(every)
+        return np.array([self.refit(np.delete(every, i)) - whole for i in every])
+
     def keep(self, chosen) -> Model:
         """The model with some of its phases only, by their places."""
         lines, crystals = ([part[i] for i in chosen] for part in (self.lines, self.crystals))
@@ -386,7 +392,7 @@ def refine(
     ]
     model, places = min(tried, key=lambda m: m.loss), list(range(len(lines)))
     starts = model.crystals
-    model, places = _without_worthless(model, places, WORTHLESS / 4)
+    model, places, _ = _without_worthless(model, places, WORTHLESS / 4)
     model = model.run(8)
     if texture:
         model = _with_texture(model)
@@ -394,23 +400,26 @@ def refine(
     widths = [np.median(line.shapes(crystal, model.instrument)[1]) for line, crystal in pairs]
     finest = float(np.clip(min(widths, default=0.1) / 5, 0.01, 0.05))
     model = model.on(prepare(x, y, coarsest=finest)).run(12)
-    model, places = _without_worthless(model, places)
-    return _report(scan, source, lines, starts, model, places)
+    # Evidence needs no more points than some three a width.
+    rough = model.on(prepare(x, y, coarsest=2 * finest)).draw()
+    rough, kept, gains = _without_worthless(rough, places)
+    if kept != places:
+        model, places = model.keep([places.index(p) for p in kept]).run(6), kept
+    evidence = [weigh_evidence(rough, i, gain) for i, gain in enumerate(gains)]
+    return _report(source, lines, starts, model, places, evidence)
 
 
 def _without_worthless(model: Model, places, least: float = WORTHLESS):
     """Leave out phases that gain nothing, the most worthless first."""
     model = model if model.jacobian is not None else model.draw()
     while places:
-        everything = np.arange(len(places))
-        whole = model.refit(everything)
-        gains = [model.refit(np.delete(everything, i)) - whole for i in everything]
+        gains = model.gains()
         worst = int(np.argmin(gains))
         if gains[worst] > least:
-            break
-        places = [p for i, p in enumerate(places) if i != worst]
-        model = model.keep(np.delete(everything, worst)).draw()
-    return model, places
+            return model, places, gains
+        others = np.delete(np.arange(len(places)), worst)
+        places, model = [places[i] for i in others], model.keep(others).draw()
+    return model, places, np.zeros(0)
 
 
 def _with_texture(model: Model) -> Model:
@@ -443,7 +452,7 @@ def _misfit(ratios: LineRatios, factor) -> float:
     return float((weight * (ratios.ratio - scale * factor) ** 2).sum())
 
 
-def _report(scan, source, lines, starts, model: Model, places) -> Refinement:
+def _report(source, lines, starts, model: Model, places, evidence) -> Refinement:
     """All answers of a finished fit."""
     measured = model.measured
     model = model if model.jacobian is not None else model.draw()
@@ -463,7 +472,6 @@ def _report(scan, source, lines, starts, model: Model, places) -> Refinement:
     weight = mass / max(mass.sum(), 1e-300)
     slopes = weight[:, None] * (logs - weight @ logs)
     weight_error = np.sqrt(np.einsum("ij,jk,ik->i", slopes, covariance, slopes))
-    evidence = [weigh_evidence(model, p, spread[own[p][0]]) for p in range(len(places))]
 
     phases = {}
     for place, line in enumerate(lines):
@@ -493,7 +501,9 @@ def _report(scan, source, lines, starts, model: Model, places) -> Refinement:
             texture_r=float(np.exp(crystal.log_r)) if crystal.axis is not None else 1.0,
             texture_axis=None if crystal.axis is None else tuple(map(int, AXES[crystal.axis])),
             pattern=pattern,
-            evidence=evidence[p],
+            evidence=replace(
+                evidence[p], significance=float(crystal.scale / max(error[0], 1e-300))
+            ),
         )
     residual = (measured.y - model.smooth - model.peaks) / np.sqrt(measured.variance)
     r_wp = np.sqrt((residual**2).sum() / (measured.y**2 / measured.variance).sum())
