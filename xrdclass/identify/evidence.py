@@ -47,8 +47,97 @@ class Evidence:
 
     @property
     def share(self) -> float:
-        """The part of the possible gain that was gained."""
+        """The part of the possible gain that was gained; above 1 for what fits anything."""
         return self.gain / max(self.possible, 1.0)
+
+    @property
+    def features(self) -> np.ndarray:
+        """What a calibrated probability is made from, (len(FEATURES),)."""
+        return np.array(
+            [
+                np.log(max(self.gain, 1.0)),
+                min(self.share, 1.0),
+                np.clip(self.share - 1, 0, 2),
+                np.sign(self.coincidences) * np.sqrt(abs(self.coincidences)),
+                self.coincidences / max(self.lines, 1.0),
+                np.log(max(self.significance, 0.3)),
+                self.strained,
+                self.lacking,
+                np.log(max(self.domain_size, 1.0)),
+                min(self.lines, 20.0),
+            ]
+        )
+
+
+#: What `Evidence.features` holds.
+FEATURES = (
+    "log gain",
+    "share of the possible gain",
+    "gain beyond the possible",
+    "root of the coincidences",
+    "coincidences a line",
+    "log significance",
+    "strained",
+    "lacking",
+    "log domain size",
+    "lines",
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Calibration:
+    """The probability that a phase is there, from its evidence: a logistic regression.
+
+    Attributes
+    ----------
+    mean, spread : float, (features,), that the features are scaled with
+    weights : float, (features,)
+    bias : float
+    """
+
+    mean: np.ndarray
+    spread: np.ndarray
+    weights: np.ndarray
+    bias: float
+
+    def probability(self, evidence: Evidence) -> float:
+        """0...1; 0 for a phase that is not in the fit."""
+        if evidence.gain <= 0:
+            return 0.0
+        logit = (evidence.features - self.mean) / self.spread @ self.weights + self.bias
+        return float(1 / (1 + np.exp(-np.clip(logit, -50, 50))))
+
+    @classmethod
+    def fit(cls, features, truth, ridge: float = 1.0) -> Calibration:
+        """Learn from features, (n, features), and truth, (n,), 0 or 1; Newton's method."""
+        mean, spread = features.mean(axis=0), features.std(axis=0) + 1e-9
+        x = np.column_stack([(features - mean) / spread, np.ones(len(features))])
+        w = np.zeros(x.shape[1])
+        penalty = ridge * np.append(np.ones(x.shape[1] - 1), 0)
+        for _ in range(50):
+            p = 1 / (1 + np.exp(-np.clip(x @ w, -50, 50)))
+            gradient = x.T @ (truth - p) - penalty * w
+            hessian = (x.T * np.maximum(p * (1 - p), 1e-9)) @ x + np.diag(penalty + 1e-9)
+            step = np.linalg.solve(hessian, gradient)
+            w = w + step
+            if np.abs(step).max() < 1e-8:
+                break
+        return cls(mean, spread, w[:-1], float(w[-1]))
+
+    def to_dict(self) -> dict:
+        values = {key: getattr(self, key).tolist() for key in ("mean", "spread", "weights")}
+        return {**values, "bias": self.bias}
+
+    @classmethod
+    def from_dict(cls, values: dict) -> Calibration:
+        """What `to_dict` made; ValueError if it holds something else."""
+        arrays = [np.array(values[key], dtype=float) for key in ("mean", "spread", "weights")]
+        bias = float(values["bias"])
+        if any(a.shape != (len(FEATURES),) for a in arrays):
+            raise ValueError(f"a calibration has {len(FEATURES)} features")
+        if not np.isfinite([*np.concatenate(arrays), bias]).all() or not (arrays[1] > 0).all():
+            raise ValueError("a calibration holds what is no number, or a spread of 0")
+        return cls(*arrays, bias)
 
 
 @dataclass(frozen=True, eq=False)
