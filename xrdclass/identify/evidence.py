@@ -31,7 +31,7 @@ class Evidence:
         what missing lines and free parameters cost
     significance : its scale over the scale's standard error
     lines : how many of its lines should stand out, each as far as it would
-    lacking : part of its calculated intensity that the scan lacks
+    lacking : part of its lines' intensity that the scan lacks, by its other lines
     strained : sum of squares of the cell's changes, over the expected ones
     domain_size : nm
     """
@@ -149,8 +149,7 @@ class LineRatios:
     two_theta, width : float, (r,), degrees
     expected : float, (r,), calculated area
     ratio : float, (r,), observed over calculated; what other phases own is taken off
-    weight : float, (r,), 1 over the ratio's variance
-    inside : bool, (r,), whether the scan covers the line
+    weight : float, (r,), 1 over the ratio's variance, 0 for lines beyond the scan
     """
 
     two_theta: np.ndarray
@@ -158,7 +157,18 @@ class LineRatios:
     expected: np.ndarray
     ratio: np.ndarray
     weight: np.ndarray
-    inside: np.ndarray
+
+    @property
+    def typical(self) -> float:
+        """The median of the ratios, weighted by intensity, at least 1.
+
+        The fit keeps a phase low that lacks a strong line: its other lines are then too strong.
+        """
+        order = np.argsort(self.ratio)
+        share = np.cumsum((self.expected * (self.weight > 0))[order])
+        if not share[-1] > 0:
+            return 1.0
+        return max(1.0, float(self.ratio[order][np.searchsorted(share, share[-1] / 2)]))
 
 
 def line_ratios(model, i: int) -> LineRatios:
@@ -179,11 +189,11 @@ def line_ratios(model, i: int) -> LineRatios:
         return cumulated[np.minimum(last, top)] - cumulated[np.minimum(first, top)]
 
     own = np.maximum(total(pattern), 1e-12 * max(pattern.sum(), 1e-30))
-    ratio = np.clip(1 + total(left) / own, -1, 3)
+    ratio = np.clip(1 + total(left) / own, -1, 20)
     relative = total(variance) / own**2 + 0.06**2
     inside = (place - width > x[0]) & (place + width < x[-1])
     weight = np.where(inside, 1 / relative, 0)
-    return LineRatios(place, width, crystal.scale * area, ratio, weight, inside)
+    return LineRatios(place, width, crystal.scale * area, ratio, weight)
 
 
 def weigh_evidence(model, i: int, gain: float) -> Evidence:
@@ -193,7 +203,7 @@ def weigh_evidence(model, i: int, gain: float) -> Evidence:
     ratios = line_ratios(model, i)
     seen, lacking = ratios.weight > STANDS_OUT**2, 1.0
     if seen.any():
-        short = ratios.expected * np.clip(1 - ratios.ratio, 0, 1)
+        short = ratios.expected * np.clip(1 - ratios.ratio / ratios.typical, 0, 1)
         lacking = float(short[seen].sum() / ratios.expected[seen].sum())
     votes, lines = coincidences(model, i)
     return Evidence(
@@ -247,13 +257,17 @@ def coincidences(model, i: int) -> tuple[float, float]:
 
 
 def missing_lines(model) -> list[dict]:
-    """Strong lines of the phases in the fit, of which the scan has less than 0.4."""
+    """Strong lines of the phases in the fit, of which the scan has less than 0.4.
+
+    0.4, that is, of what the phase's other lines let expect.
+    """
     found = []
     for i, lines in enumerate(model.lines):
         ratios = line_ratios(model, i)
-        strong = ratios.inside & (ratios.expected > 0.2 * ratios.expected.max(initial=0))
-        sure = (0.4 - ratios.ratio) * np.sqrt(ratios.weight) > 1.5
-        for j in np.flatnonzero(strong & sure & (ratios.weight > SURE**2)):
+        seen = ratios.weight > STANDS_OUT**2
+        strong = seen & (ratios.expected > 0.2 * ratios.expected.max(initial=0, where=seen))
+        short = (0.4 * ratios.typical - ratios.ratio) * np.sqrt(ratios.weight) > 1.5
+        for j in np.flatnonzero(strong & short):
             angle = float(ratios.two_theta[j])
             d = lines.source.mean / 2 / np.sin(np.radians(angle / 2))
             found.append({"phase": lines.phase.name, "two_theta": angle, "d": float(d)})

@@ -44,6 +44,8 @@ EXPECTED = {
 WORTHLESS = 20.0
 #: Texture is fitted where it lowers the loss by more than this for its two parameters.
 TEXTURE_PAYS = 16.0
+#: Instruments without sample broadening draw lines up to this wide, degrees.
+SHARPEST = 0.13
 #: Standard errors count what is left within so many degrees as one observation: neighbouring
 #: points share their misfit (Berar & Lelann 1991, J. Appl. Cryst. 24, 1-5).
 CLUSTER = 0.5
@@ -284,7 +286,8 @@ class RefinedPhase:
     weight_percent, weight_error : of the crystalline phases in the fit
     upper_limit : the weight per cent that it has at most, at 95 %
     cell, cell_error : float, (6,), a, b, c in Å, alpha, beta, gamma in degrees
-    domain_size, domain_size_error : nm
+    domain_size, domain_size_error : nm; the error is infinite where the lines are no wider than an
+        instrument's may be, so that the size is only a lower limit
     micro_strain : relative spread of d
     texture_r, texture_axis : March-Dollase parameter and hkl; 1 and None without texture
     pattern : float, (n,), its part of the calculated intensities
@@ -496,7 +499,7 @@ def _report(source, lines, starts, model: Model, places, evidence) -> Refinement
             cell=cell,
             cell_error=np.sqrt(np.einsum("ki,kl,li->i", cell_slopes, part, cell_slopes)),
             domain_size=float(np.exp(crystal.log_size)),
-            domain_size_error=float(np.exp(crystal.log_size) * error[1 + k]),
+            domain_size_error=_size_error(line, crystal, model.instrument, error[1 + k]),
             micro_strain=float(np.exp(crystal.log_strain)),
             texture_r=float(np.exp(crystal.log_r)) if crystal.axis is not None else 1.0,
             texture_axis=None if crystal.axis is None else tuple(map(int, AXES[crystal.axis])),
@@ -540,7 +543,8 @@ def _covariance(model: Model):
     weighted = scaled * weight[:, None]
     normal = scaled.T @ weighted + prior
     inverse = np.linalg.inv(normal + np.diag(1e-12 * normal.diagonal() + 1e-30))
-    starts = np.unique(np.searchsorted(x, np.arange(x[0], x[-1], CLUSTER)))
+    starts = np.searchsorted(x, np.arange(x[0], x[-1], CLUSTER))
+    starts = np.unique(starts[starts < len(x)])
     pulls = np.add.reduceat(weighted * r[:, None], starts)
     shares = np.add.reduceat(weighted * (INTENSITY_ERROR * model.peaks / sigma)[:, None], starts)
     seen = inverse @ (pulls.T @ pulls + prior) @ inverse
@@ -563,6 +567,13 @@ def _cell(lines: LineSet, strain):
     shifted = [strain + step * e for e in np.eye(len(strain))]
     cell = parameters(strain)
     return cell, np.array([(parameters(s) - cell) / step for s in shifted])
+
+
+def _size_error(lines: LineSet, crystal: Crystal, instrument: Instrument, error: float) -> float:
+    _, width, _, squares = lines.shapes(crystal, instrument)
+    strongest = lines.area.argmax()
+    known = width[strongest] > SHARPEST and squares[strongest, 1] > 0.5 * width[strongest] ** 2
+    return float(np.exp(crystal.log_size) * error) if known else np.inf
 
 
 def _absent(lines: LineSet, start: Crystal, model: Model, inverse, mass: float) -> RefinedPhase:
