@@ -70,6 +70,7 @@ def test_dispersion_adds_to_what_an_atom_scatters():
 @pytest.mark.parametrize("name", ["beta-TiO2", "rutile"])
 def test_derivatives_are_those_of_finite_differences(name, monkeypatch):
     monkeypatch.setattr(profile, "REACH", (300.0, 300.0))  # no profile ends within the scan
+    monkeypatch.setattr(profile, "FARTHEST", 100.0)
     lines, x = LineSet(BARE[name], CU, 20, 60), np.arange(20, 60, 0.05)
     k = len(lines.basis)
     start = np.array([0.1, np.log(0.1), *np.full(k, 0.002), np.log(20), -7, 0.4, 0.3, 0.2])

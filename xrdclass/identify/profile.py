@@ -41,8 +41,9 @@ _B = {symbol: b for b, symbols in USUAL_B.items() for symbol in symbols.split()}
 AXES = np.array([(0, 0, 1), (0, 1, 0), (1, 0, 0), (0, 1, 1), (1, 0, 1), (1, 1, 0), (1, 1, 1)])
 #: Lines below this part of the strongest are left out, and profiles cut where they fall below.
 WEAKEST, TOLERANCE = 2e-3, 1e-3
-#: How far a profile is drawn at least and at most, in widths at half maximum.
-REACH = 2.0, 16.0
+#: How far a profile is drawn at least and at most, in widths at half maximum; and in degrees, where
+#: that is more than the least: what lies beyond is as smooth as the background.
+REACH, FARTHEST = (2.0, 16.0), 5.0
 #: Means over intervals widen lines: this times the interval's square adds to the width's square,
 #: 8 ln 2 times the variance 1/12 of an even distribution.
 BIN_WIDTH = 8 * np.log(2) / 12
@@ -319,6 +320,7 @@ def _windows(x, centre, width, area):
     height = area / width
     reach = np.sqrt(height / height.max() / TOLERANCE) / 2
     reach = width * np.clip(reach, *REACH)
+    reach = np.minimum(reach, np.maximum(REACH[0] * width, FARTHEST))
     first, last = np.searchsorted(x, centre - reach), np.searchsorted(x, centre + reach)
     start = np.concatenate([[0], np.cumsum(last - first)])
     line = np.repeat(np.arange(len(centre)), last - first)
