@@ -18,6 +18,7 @@ from ..errors import DataError
 from ..phases import Phase
 from ..scans import Scan
 from .evidence import (
+    USUAL,
     Evidence,
     LineRatios,
     line_ratios,
@@ -26,7 +27,7 @@ from .evidence import (
     weigh_evidence,
 )
 from .profile import AXES, Crystal, Instrument, LineSet, PhaseLines, phase_lines
-from .start import Measured, choose_starts, one_sided, prepare
+from .start import SECOND, Measured, Search, one_sided, prepare
 
 #: Parts of the calculated intensity and of the background that are never known better.
 INTENSITY_ERROR, BACKGROUND_ERROR = 0.06, 0.002
@@ -356,6 +357,7 @@ def refine(
     shift_range: float = 0.3,
     displaced: bool = True,
     texture: bool = True,
+    least_probability: float = 0.0,
 ) -> Refinement:
     """Fit phases to a scan.
 
@@ -368,6 +370,7 @@ def refine(
     shift_range : degrees by which a sample displacement may move lines
     displaced : False for a zero shift instead of a displaced sample
     texture : whether preferred orientation may be fitted, where it pays
+    least_probability : phases less probable than this, by `evidence.USUAL`, stay out of the fit
 
     Raises
     ------
@@ -388,14 +391,10 @@ def refine(
     x, y = scan.two_theta[inside], scan.intensity[inside]
     lines = [LineSet(p, source, x[0], x[-1]) for p in prepared]
     coarse = prepare(x, y, coarsest=0.05, softness=0.1)
-    width, limits = float(np.log(0.1)), (cell_range, shift_range, displaced)
-    tried = [
-        Model(coarse, lines, crystals, shift, width, coarse.expected, *limits).run(5)
-        for shift, crystals in choose_starts(coarse, lines, *limits)
-    ]
-    model, places = min(tried, key=lambda m: m.loss), list(range(len(lines)))
-    starts = model.crystals
-    model, places, _ = _without_worthless(model, places, WORTHLESS / 4)
+    model = _far_start(coarse, lines, cell_range, shift_range, displaced)
+    starts, places = model.crystals, list(range(len(lines)))
+    model, places = _without_worthless(model, places, WORTHLESS / 4)
+    model, places = _without_improbable(model, places, least_probability)
     model = model.run(8)
     if texture:
         model = _with_texture(model)
@@ -405,11 +404,69 @@ def refine(
     model = model.on(prepare(x, y, coarsest=finest)).run(12)
     # Evidence needs no more points than some three a width.
     rough = model.on(prepare(x, y, coarsest=2 * finest)).draw()
-    rough, kept, gains = _without_worthless(rough, places)
+    rough, kept = _without_worthless(rough, places)
     if kept != places:
         model, places = model.keep([places.index(p) for p in kept]).run(6), kept
-    evidence = [weigh_evidence(rough, i, gain) for i, gain in enumerate(gains)]
+    evidence = assess(rough) if places else []
     return _report(source, lines, starts, model, places, evidence)
+
+
+def _far_start(coarse: Measured, lines, cell_range, shift_range, displaced) -> Model:
+    """All phases, brought near to where they belong.
+
+    The shift is the one that most lines vote for, or the one that the phase with the strongest
+    evidence has when it is fitted alone: absent phases vote too.
+    """
+    search = Search(coarse, lines, cell_range, shift_range, displaced)
+
+    def start(shift, phases, iterations):
+        return Model(
+            measured=coarse,
+            lines=[lines[i] for i in phases],
+            crystals=[search.crystal(i, shift) for i in phases],
+            shift=shift,
+            log_width=float(np.log(0.1)),
+            background=coarse.expected,
+            cell_range=cell_range,
+            shift_range=shift_range,
+            displaced=displaced,
+        ).run(iterations)
+
+    def best(phases, iterations, most=2):
+        tried = [start(s, phases, iterations) for s in search.likely_shifts(phases, most)]
+        return min(tried, key=lambda model: model.loss)
+
+    every = list(range(len(lines)))
+    if len(lines) == 1:
+        return best(every, 5)
+    alone = [best([i], 4) for i in every]
+    shown = [USUAL.probability(assess(model)[0]) for model in alone]
+    together = best(every, 5, 1)
+    anchor = alone[int(np.argmax(shown))]
+    if abs(anchor.shift - together.shift) > SECOND[0]:
+        together = min(together, start(anchor.shift, every, 5), key=lambda model: model.loss)
+    return together
+
+
+def assess(model: Model) -> list[Evidence]:
+    """The evidence for each phase of a model."""
+    model = model if model.jacobian is not None else model.draw()
+    error = np.sqrt(_covariance(model)[0].diagonal()[model.scale_columns])
+    gains, result = model.gains(), []
+    for i, crystal in enumerate(model.crystals):
+        evidence = weigh_evidence(model, i, gains[i])
+        significance = float(crystal.scale / max(error[i], 1e-300))
+        result.append(replace(evidence, significance=significance))
+    return result
+
+
+def _without_improbable(model: Model, places, least: float):
+    """Leave out phases that are less probable than ``least``."""
+    if not places or least <= 0:
+        return model, places
+    probable = [USUAL.probability(evidence) >= least for evidence in assess(model)]
+    kept = np.flatnonzero(probable)
+    return model.keep(kept), [places[i] for i in kept]
 
 
 def _without_worthless(model: Model, places, least: float = WORTHLESS):
@@ -419,10 +476,10 @@ def _without_worthless(model: Model, places, least: float = WORTHLESS):
         gains = model.gains()
         worst = int(np.argmin(gains))
         if gains[worst] > least:
-            return model, places, gains
+            break
         others = np.delete(np.arange(len(places)), worst)
         places, model = [places[i] for i in others], model.keep(others).draw()
-    return model, places, np.zeros(0)
+    return model, places
 
 
 def _with_texture(model: Model) -> Model:
@@ -504,9 +561,7 @@ def _report(source, lines, starts, model: Model, places, evidence) -> Refinement
             texture_r=float(np.exp(crystal.log_r)) if crystal.axis is not None else 1.0,
             texture_axis=None if crystal.axis is None else tuple(map(int, AXES[crystal.axis])),
             pattern=pattern,
-            evidence=replace(
-                evidence[p], significance=float(crystal.scale / max(error[0], 1e-300))
-            ),
+            evidence=evidence[p],
         )
     residual = (measured.y - model.smooth - model.peaks) / np.sqrt(measured.variance)
     r_wp = np.sqrt((residual**2).sum() / (measured.y**2 / measured.variance).sum())

@@ -270,43 +270,50 @@ def _votes(signal, noise, height, inside):
     return np.max(gains, axis=0), PARTS[best] * np.maximum(largest, 0)
 
 
-#: A second shift is tried if it is so far off, in degrees, and has this part of the first's votes.
+#: A further shift is tried if it is so far off, in degrees, and has this part of the most votes.
 SECOND = 0.08, 0.6
 
 
-def choose_starts(measured: Measured, lines, cell_range, shift_range, displaced=True):
-    """The likeliest shift of all phases, or two of them, with a `Crystal` for each phase.
+class Search:
+    """Where each phase's lines may lie in a scan; see `find_starts`.
 
-    Returns
-    -------
-    list of (shift in degrees, crystals)
+    Attributes
+    ----------
+    shifts : float, (shifts,), degrees, that were tried
+    found : `Starts` of each phase
     """
-    blurs = [blurred(measured, width) for width in BLURS]
-    shifts = np.linspace(-shift_range, shift_range, 17)
-    found = [find_starts(line, blurs, shifts, cell_range, displaced) for line in lines]
-    votes = sum(np.maximum(starts.score, 0) for starts in found)
-    first = int(np.argmax(votes))
-    others = np.where(np.abs(shifts - shifts[first]) < SECOND[0], -np.inf, votes)
-    second = int(np.argmax(others))
-    chosen = [first, second] if others[second] > SECOND[1] * votes[first] else [first]
-    results = []
-    for at in chosen:
-        crystals = []
-        for line, starts in zip(lines, found, strict=True):
-            place = line.shapes(
-                Crystal(1.0, starts.strain[at]), Instrument(shifts[at], 0.0, displaced)
-            )[0]
-            width = _width(line, place, blurs)
-            size = scherrer_fwhm(0.35, 1.0, line.source.mean) / max(width, 0.1)
-            crystals.append(
-                Crystal(
-                    scale=starts.scale[at] * np.hypot(1, width / BLURS[-1]),
-                    strain=starts.strain[at],
-                    log_size=float(np.log(np.clip(size, 2.5, 60))),
-                )
-            )
-        results.append((float(shifts[at]), crystals))
-    return results
+
+    def __init__(self, measured: Measured, lines, cell_range, shift_range, displaced=True):
+        self.lines, self.displaced = lines, displaced
+        self.blurs = [blurred(measured, width) for width in BLURS]
+        self.shifts = np.linspace(-shift_range, shift_range, 17)
+        self.found = [
+            find_starts(line, self.blurs, self.shifts, cell_range, displaced) for line in lines
+        ]
+
+    def likely_shifts(self, phases, most: int = 2) -> list[float]:
+        """The shifts that most lines of these phases (places in the list) vote for."""
+        votes = sum(np.maximum(self.found[i].score, 0) for i in phases)
+        chosen: list[float] = []
+        for at in np.argsort(-votes):
+            if len(chosen) == most or votes[at] < SECOND[1] * votes.max():
+                break
+            if all(abs(self.shifts[at] - other) > SECOND[0] for other in chosen):
+                chosen.append(float(self.shifts[at]))
+        return chosen
+
+    def crystal(self, i: int, shift: float) -> Crystal:
+        """The phase ``i`` as it may be if the shift is this one."""
+        line, starts, at = self.lines[i], self.found[i], np.abs(self.shifts - shift).argmin()
+        probe = Crystal(1.0, starts.strain[at])
+        place = line.shapes(probe, Instrument(shift, 0.0, self.displaced))[0]
+        width = _width(line, place, self.blurs)
+        size = scherrer_fwhm(0.35, 1.0, line.source.mean) / max(width, 0.1)
+        return Crystal(
+            scale=starts.scale[at] * np.hypot(1, width / BLURS[-1]),
+            strain=starts.strain[at],
+            log_size=float(np.log(np.clip(size, 2.5, 60))),
+        )
 
 
 def _width(lines: LineSet, place, blurs) -> float:
