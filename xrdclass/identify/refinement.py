@@ -552,7 +552,7 @@ def _report(source, lines, starts, model: Model, places, evidence) -> Refinement
             scale_error=error[0] / line.unit,
             weight_percent=100 * weight[p],
             weight_error=100 * weight_error[p],
-            upper_limit=100 * (mass[p] + 1.645 * error[0] * line.mass_factor) / mass.sum(),
+            upper_limit=min(100 * (weight[p] + 1.645 * weight_error[p]), 100.0),
             cell=cell,
             cell_error=np.sqrt(np.einsum("ki,kl,li->i", cell_slopes, part, cell_slopes)),
             domain_size=float(np.exp(crystal.log_size)),

@@ -143,8 +143,8 @@ BLURS = (0.6, 0.3, 0.15)
 KEPT = (5, 3, 1)
 #: Most trials at first; a tenth of them around each kept one.
 TRIALS = 900
-#: Lines that vote, and heights that are tried, in parts of the largest possible.
-VOTERS, PARTS = 12, np.array([1.0, 0.7, 0.45, 0.25, 0.12])
+#: Lines that vote, and which of the scales that they ask for are tried: quantiles.
+VOTERS, PARTS = 12, np.array([0.15, 0.35, 0.55, 0.75, 1.0])
 
 
 @dataclass(frozen=True, eq=False)
@@ -257,17 +257,21 @@ def _apart(lines: LineSet, distance: float) -> list[int]:
 
 
 def _votes(signal, noise, height, inside):
-    """What explaining the lines gains at the best scale, and that scale, for each trial."""
-    largest = (signal / height).max(axis=1)
-    nothing = one_sided(signal / noise)[0]
-    gains = []
-    for part in PARTS:
-        expected = part * largest[:, None] * height
+    """What explaining the lines gains at the best scale, and that scale, for each trial.
+
+    Scales are tried that fit one of the lines exactly: where foreign peaks lie upon some, the
+    others still agree on one.
+    """
+    scales = np.sort(np.where(inside, signal / height, 0.0), axis=1)
+    scales = scales[:, np.rint(PARTS * (scales.shape[1] - 1)).astype(int)]
+    nothing, gains = one_sided(signal / noise)[0], []
+    for scale in np.maximum(scales, 0).T:
+        expected = scale[:, None] * height
         wide = np.sqrt(noise**2 + (0.25 * expected) ** 2)
         loss = one_sided((signal - expected) / wide)[0]
         gains.append(((nothing - loss) * inside).sum(axis=1))
     best = np.argmax(gains, axis=0)
-    return np.max(gains, axis=0), PARTS[best] * np.maximum(largest, 0)
+    return np.max(gains, axis=0), np.maximum(scales[np.arange(len(best)), best], 0)
 
 
 #: A further shift is tried if it is so far off, in degrees, and has this part of the most votes.
