@@ -43,6 +43,8 @@ EXPECTED = {
 }
 #: A phase that gains less than this stays out of the fit: some four standard deviations.
 WORTHLESS = 20.0
+#: A phase more probable than this shows where the lines of all phases lie.
+CONVINCING = 0.8
 #: Texture is fitted where it lowers the loss by more than this for its two parameters.
 TEXTURE_PAYS = 16.0
 #: Instruments without sample broadening draw lines up to this wide, degrees.
@@ -414,8 +416,8 @@ def refine(
 def _far_start(coarse: Measured, lines, cell_range, shift_range, displaced) -> Model:
     """All phases, brought near to where they belong.
 
-    The shift is the one that most lines vote for, or the one that the phase with the strongest
-    evidence has when it is fitted alone: absent phases vote too.
+    The shift is one that most lines vote for. If no phase is convincing then, the shift of the
+    phase with the strongest evidence of its own is tried too: absent phases vote as well.
     """
     search = Search(coarse, lines, cell_range, shift_range, displaced)
 
@@ -437,12 +439,11 @@ def _far_start(coarse: Measured, lines, cell_range, shift_range, displaced) -> M
         return min(tried, key=lambda model: model.loss)
 
     every = list(range(len(lines)))
-    if len(lines) == 1:
-        return best(every, 5)
-    alone = [best([i], 4) for i in every]
-    shown = [USUAL.probability(assess(model)[0]) for model in alone]
-    together = best(every, 5, 1)
-    anchor = alone[int(np.argmax(shown))]
+    together = best(every, 5)
+    if len(lines) == 1 or max(map(USUAL.probability, assess(together))) > CONVINCING:
+        return together
+    alone = [best([i], 4, 1) for i in every]
+    anchor = max(alone, key=lambda model: USUAL.probability(assess(model)[0]))
     if abs(anchor.shift - together.shift) > SECOND[0]:
         together = min(together, start(anchor.shift, every, 5), key=lambda model: model.loss)
     return together
@@ -470,15 +471,20 @@ def _without_improbable(model: Model, places, least: float):
 
 
 def _without_worthless(model: Model, places, least: float = WORTHLESS):
-    """Leave out phases that gain nothing, the most worthless first."""
-    model = model if model.jacobian is not None else model.draw()
+    """Leave out phases that gain nothing, the most worthless first.
+
+    What a phase gains is, near the optimum, the square of its scale over the scale's error.
+    """
     while places:
-        gains = model.gains()
-        worst = int(np.argmin(gains))
-        if gains[worst] > least:
+        model = model if model.jacobian is not None else model.draw()
+        scales = np.array([crystal.scale for crystal in model.crystals])
+        gains = scales**2 / _covariance(model)[1].diagonal()[model.scale_columns]
+        kept = np.flatnonzero(scales > 0)
+        if gains[kept].min(initial=np.inf) < least:
+            kept = np.delete(kept, gains[kept].argmin())
+        if len(kept) == len(places):
             break
-        others = np.delete(np.arange(len(places)), worst)
-        places, model = [places[i] for i in others], model.keep(others).draw()
+        places, model = [places[i] for i in kept], model.keep(kept)
     return model, places
 
 
