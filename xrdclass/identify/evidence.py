@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -205,6 +205,18 @@ def line_ratios(model, i: int) -> LineRatios:
     inside = (place - width > x[0]) & (place + width < x[-1])
     weight = np.where(inside, 1 / relative, 0)
     return LineRatios(place, width, crystal.scale * area, ratio, weight)
+
+
+def assess(model) -> list[Evidence]:
+    """The evidence for each phase of a model."""
+    model = model if model.jacobian is not None else model.draw()
+    error = np.sqrt(model.covariance()[0].diagonal()[model.scale_columns])
+    gains, result = model.gains(), []
+    for i, crystal in enumerate(model.crystals):
+        evidence = weigh_evidence(model, i, gains[i])
+        significance = float(crystal.scale / max(error[i], 1e-300))
+        result.append(replace(evidence, significance=significance))
+    return result
 
 
 def weigh_evidence(model, i: int, gain: float) -> Evidence:
