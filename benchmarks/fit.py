@@ -20,7 +20,7 @@ import numpy as np
 from pymatgen.core import Lattice, Structure
 
 from xrdclass.diffraction import radiation
-from xrdclass.identify.evidence import Calibration
+from xrdclass.identify.evidence import USUAL, Calibration
 from xrdclass.identify.foreign import invent_crystals
 from xrdclass.identify.mixtures import MIXTURE_GRID, MixtureSource
 from xrdclass.identify.profile import AXES, phase_lines
@@ -54,6 +54,7 @@ ROUND_ROBIN = {
     "fluorite": ("Fm-3m", Lattice.cubic(5.4632), {"Ca": (0, 0, 0), "F": (0.25, 0.25, 0.25)}),
 }
 SAMPLES = Variation(texture=0.0, profile="pseudo-voigt", k_alpha2=True)
+LEAST = 0.03  # less probable phases stay out of the final fit
 VISIBLE = 0.03, 6.0  # a phase counts as visible from here: part of the strongest line, over noise
 
 
@@ -202,32 +203,108 @@ def print_times(times):
     print(f"ms a scan, one core: median {np.median(times):.0f}, worst {np.max(times):.0f}")
 
 
-def mixtures(n: int, seed: int, **options):
-    """Evidence for each of the five phases in drawn mixtures: (mixtures, refinements, ms)."""
-    phases = load_phases()
-    prepared = [phase_lines(phase, 1.16) for phase in phases]
+def mixtures(n: int, seed: int, phases, **options):
+    """Drawn mixtures, the fit of all phases to each, and the milliseconds it took."""
+    prepared = [phase_lines(phase, 1.16) for phase in load_phases()]
     drawn = MixtureSource(phases, invent_crystals(300, seed + 1), seed).draw(n, **options)
-    results = []
+    results, times = [], []
     for counts, covered in zip(drawn.counts, drawn.covered, strict=True):
         scan = Scan(MIXTURE_GRID.two_theta[covered], counts[covered])
-        results.append(timed(scan, prepared))
-    return phases, drawn, [r for r, _ in results], [t for _, t in results]
+        result, took = timed(scan, prepared, least_probability=LEAST)
+        results.append(list(result.phases.values()))
+        times.append(took)
+    return drawn, results, np.array(times)
 
 
-def evidence_table(phases, drawn, results):
-    """Features (n, k), truth (n,) and what may be asked (n,) of each phase in each sample."""
-    features, truth, asked = [], [], []
-    visible = (drawn.height[:, :-1] >= VISIBLE[0]) & (drawn.signal[:, :-1] >= VISIBLE[1])
-    for i, result in enumerate(results):
-        for label, phase in enumerate(phases):
-            found = result.phases[phase.name]
-            features.append(found.evidence.features if found.found else None)
-            truth.append(bool(drawn.present[i, label]))
-            asked.append(bool(visible[i, label]) or not drawn.present[i, label])
-    return features, np.array(truth), np.array(asked)
+def calibrate(args):
+    """Learn the probability from one set of mixtures, and measure it with another."""
+    phases, learnt = load_phases(), USUAL
+    for seed in (args.seed, args.seed + 1):
+        drawn, results, times = mixtures(args.samples, seed, phases)
+        found = np.array([[phase.found for phase in row] for row in results])
+        features = np.array([[phase.evidence.features for phase in row] for row in results])
+        present = drawn.present[:, : len(phases)]
+        if seed == args.seed:
+            learnt = Calibration.fit(features[found], present[found].astype(float))
+            print(json.dumps(learnt.to_dict()))
+            if args.out:
+                args.out.write_text(json.dumps(learnt.to_dict()))
+    pairs = [[learnt.probability(phase.evidence) for phase in row] for row in results]
+    report(drawn, np.array(pairs), present)
+    print_times(times)
 
 
-PARTS = {"weighed": weighed, "recover": recover}
+def report(drawn, probability, present):
+    """What is found and stated, of samples that nothing was learnt from."""
+    visible = present & (drawn.height[:, :-1] >= VISIBLE[0]) & (drawn.signal[:, :-1] >= VISIBLE[1])
+    empty = ~present.any(axis=1)
+    for threshold in (0.5, 0.7, 0.8, 0.9):
+        named = probability >= threshold
+        print(
+            f"from {threshold}: visible phases found",
+            interval((named & visible).sum(), visible.sum()),
+        )
+        wrong = named[empty].any(axis=1).sum()
+        print("   phase-free samples given one", interval(wrong, empty.sum()))
+        print("   absent phases named", interval((named & ~present).sum(), (~present).sum()))
+    for low, high in ((0.2, 0.5), (0.5, 0.8), (0.8, 0.95), (0.95, 1.01)):
+        inside = (probability >= low) & (probability < high)
+        if inside.any():
+            print(
+                f"stated {low} to {min(high, 1)}: {probability[inside].mean():.2f} on average; true",
+                interval(present[inside].sum(), inside.sum()),
+                f"of {inside.sum()}",
+            )
+
+
+def zinc(args):
+    """How much of each phase is found in zinc oxide: 10,000 counts at the top, 200 of background."""
+    phases, oxide = load_phases(), round_robin_phases()[1]
+    for label, phase in enumerate(phases):
+        for percent in (1, 2, 3, 5, 8):
+            mass = np.zeros((args.samples, len(phases) + 1))
+            mass[:, label], mass[:, -1] = percent, 100 - percent
+            options = {"mass": mass, "n_foreign": 0, "counts": 1e4, "background": 0.02}
+            _, results, _ = mixtures(args.samples, args.seed, [*phases, oxide], **options)
+            p = np.array([[USUAL.probability(q.evidence) for q in row] for row in results]) >= 0.5
+            others = np.delete(p, label, axis=1).sum()
+            hits = interval(p[:, label].sum(), len(p))
+            print(f"{phase.name:<10} {percent} wt%: found {hits}; others named {others}")
+
+
+def weights(args):
+    """Weights of two phases in drawn mixtures, as the fit of these two gives them."""
+    phases = load_phases()
+    prepared = [phase_lines(phase, 1.16) for phase in phases]
+    drawn = MixtureSource(phases, invent_crystals(300, args.seed + 1), args.seed).draw(
+        args.samples, n_phases=2, n_foreign=0
+    )
+    errors, pulls, times = [], [], []
+    for i, (counts, covered) in enumerate(zip(drawn.counts, drawn.covered, strict=True)):
+        pair = np.flatnonzero(drawn.present[i])
+        if (drawn.height[i, pair] < VISIBLE[0]).any() or (drawn.signal[i, pair] < VISIBLE[1]).any():
+            continue
+        scan = Scan(MIXTURE_GRID.two_theta[covered], counts[covered])
+        result, took = timed(scan, [prepared[label] for label in pair])
+        times.append(took)
+        for label in pair:
+            found = result.phases[phases[label].name]
+            errors.append(found.weight_percent - 100 * drawn.mass[i, label])
+            pulls.append(errors[-1] / max(found.weight_error, 1e-9))
+    size, held = np.abs(errors), int((np.abs(pulls) < 1.96).sum())
+    print(f"{len(times)} pairs of visible phases: mean error {size.mean():.2f} points, ", end="")
+    print(f"95 % within {np.quantile(size, 0.95):.2f}")
+    print(f"stated 95 % intervals hold for {interval(held, len(pulls))}")
+    print_times(times)
+
+
+PARTS = {
+    "weighed": weighed,
+    "recover": recover,
+    "weights": weights,
+    "calibrate": calibrate,
+    "zinc": zinc,
+}
 
 
 def main():

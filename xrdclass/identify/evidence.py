@@ -279,6 +279,15 @@ def coincidences(model, i: int) -> tuple[float, float]:
     return total, count
 
 
+def intensity_scatter(model) -> float:
+    """How far the phases' clear lines are from the calculated intensities, a relative deviation."""
+    away = []
+    for i in range(len(model.lines)):
+        ratios = line_ratios(model, i)
+        away.extend(np.abs(ratios.ratio - 1)[ratios.weight > 100])
+    return 1.48 * float(np.median(away)) if len(away) > 5 else 0.0
+
+
 def missing_lines(model) -> list[dict]:
     """Strong lines of the phases in the fit, of which the scan has less than 0.4.
 

@@ -22,6 +22,7 @@ from .evidence import (
     Evidence,
     LineRatios,
     assess,
+    intensity_scatter,
     line_ratios,
     missing_lines,
     unexplained_peaks,
@@ -36,6 +37,8 @@ WORTHLESS = 20.0
 CONVINCING = 0.8
 #: Texture is fitted where it lowers the loss by more than this for its two parameters.
 TEXTURE_PAYS = 16.0
+#: Calculated intensities are never thought less certain than this, relative.
+WORST = 0.3
 #: Instruments without sample broadening draw lines up to this wide, degrees.
 SHARPEST = 0.13
 
@@ -173,6 +176,9 @@ def refine(
     if kept != places:
         model, places = model.keep([places.index(p) for p in kept]).run(6), kept
     evidence = assess(rough) if places else []
+    scatter = min(intensity_scatter(model if model.jacobian is not None else model.draw()), WORST)
+    if scatter > model.intensity_error:
+        model = replace(model, intensity_error=scatter, jacobian=None).run(6)
     return _report(source, lines, starts, model, places, evidence)
 
 
