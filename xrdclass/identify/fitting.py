@@ -18,7 +18,7 @@ EXPECTED = {
     "log_size": (np.log(40.0), 0.8, np.log(2.5), np.log(2000.0), 0.8),
     "log_strain": (np.log(4e-4), 1.0, np.log(1e-5), np.log(0.02), 0.8),
     "eta": (0.5, 0.3, 0.0, 1.0, 0.3),
-    "extra_b": (0.0, 0.4, -1.0, 2.5, 0.5),
+    "extra_b": (0.0, 0.5, -1.0, 2.5, 0.5),
     "log_r": (0.0, 0.2, -0.7, 0.7, 0.3),
 }
 #: Standard errors count what is left within so many degrees as one observation: neighbouring

@@ -37,6 +37,9 @@ WORTHLESS = 20.0
 CONVINCING = 0.8
 #: Texture is fitted where it lowers the loss by more than this for its two parameters.
 TEXTURE_PAYS = 16.0
+#: No scale is known better than this, relative: texture too weak to be seen, thermal motion and
+#: absorption in the grains go with it.
+SCALE_ERROR = 0.05
 #: Calculated intensities are never thought less certain than this, relative.
 WORST = 0.3
 #: Instruments without sample broadening draw lines up to this wide, degrees.
@@ -294,7 +297,9 @@ def _report(source, lines, starts, model: Model, places, evidence) -> Refinement
     mass, logs = np.array(mass), np.array(logs).reshape(-1, len(covariance))
     weight = mass / max(mass.sum(), 1e-300)
     slopes = weight[:, None] * (logs - weight @ logs)
-    weight_error = np.sqrt(np.einsum("ij,jk,ik->i", slopes, covariance, slopes))
+    unseen = SCALE_ERROR * weight[:, None] * (np.eye(len(weight)) - weight)
+    weight_error = np.einsum("ij,jk,ik->i", slopes, covariance, slopes) + (unseen**2).sum(axis=1)
+    weight_error = np.sqrt(weight_error)
 
     phases = {}
     for place, line in enumerate(lines):
