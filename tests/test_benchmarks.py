@@ -5,7 +5,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+from load_script import load_script
+
+from xrdclass.phases import load_phases
+from xrdclass.simulation import ORIGINAL, draw, plan_simulation
 
 ROOT = Path(__file__).resolve().parent.parent
 SECONDS = "import time; t = time.process_time(); import {}; print(time.process_time() - t)"
@@ -35,6 +40,24 @@ def test_dask_workers_draw_the_same_patterns():
         pytest.skip("Dask is not installed: pip install -e '.[scale]'")
     said = run("benchmarks/dask_workers.py", "--n-per-phase", "140")
     assert "2 workers" in said and said.endswith("700 patterns: bit-identical\n")
+
+
+def test_original_texture_factor_by_hand():
+    factor = load_script("benchmarks/recipes.py").texture_factor
+    hkl, axis = np.array([(1, 1, 0), (1, 0, 1), (0, 0, 2)]), np.array([(0, 0, 1)])
+    by_hand = [1 - 0.6, 1 - 0.6 * (1 - 1 / np.sqrt(2)), 1]
+    assert np.allclose(factor(hkl, axis, np.array([0.6])), [by_hand])
+
+
+def test_fast_patterns_of_the_original_recipe_are_its_slow_ones():
+    recipes = load_script("benchmarks/recipes.py")
+    phase = load_phases()[0]
+    fast = recipes.fast_patterns([phase], 2, seed=3)
+    rng = np.random.default_rng(np.random.SeedSequence(3, spawn_key=(0, 0)))
+    drawn = draw(plan_simulation([phase]).tables[0], ORIGINAL, 2, rng)
+    slow, _ = recipes.slow_patterns((phase.structure, drawn), as_published=False)
+    # The slow way rounds each angle to the grid: half a step on the flank of a peak.
+    assert np.abs(fast.intensity - slow).max() < 0.05
 
 
 @pytest.mark.parametrize("option", [[], ["--distribute"]])

@@ -18,7 +18,7 @@ from xrdclass.diffraction import (
     structure_factor,
 )
 from xrdclass.errors import DataError
-from xrdclass.phases import Phase, load_phases
+from xrdclass.phases import MINERALS_FOLDER, Phase, load_phases
 
 CU = 1.54184
 TIO2 = {phase.name: phase for phase in load_phases()}
@@ -28,7 +28,7 @@ SYSTEMS = {
     "brookite": "orthorhombic",
     "rutile": "tetragonal",
     "TiO2-II": "orthorhombic",
-    "wurtzite": "hexagonal",
+    "zincite": "hexagonal",
     "hematite": "trigonal",
     "fluorite": "cubic",
     "tilted": "triclinic",
@@ -37,31 +37,7 @@ SYSTEMS = {
 
 
 def other_structures():
-    """Well-known structures of the crystal systems that TiO2 does not show."""
-    yield (
-        "wurtzite",
-        Structure.from_spacegroup(
-            "P6_3mc",
-            Lattice.hexagonal(3.2495, 5.2069),
-            ["Zn", "O"],
-            [[1 / 3, 2 / 3, 0], [1 / 3, 2 / 3, 0.3821]],
-        ),
-    )
-    yield (
-        "hematite",
-        Structure.from_spacegroup(
-            "R-3c",
-            Lattice.hexagonal(5.038, 13.772),
-            ["Fe", "O"],
-            [[0, 0, 0.3553], [0.3059, 0, 0.25]],
-        ),
-    )
-    yield (
-        "fluorite",
-        Structure.from_spacegroup(
-            "Fm-3m", Lattice.cubic(5.4631), ["Ca", "F"], [[0, 0, 0], [0.25, 0.25, 0.25]]
-        ),
-    )
+    """Structures of the crystal systems that TiO2 and the shipped minerals do not show."""
     yield (
         "tilted",
         Structure(
@@ -77,6 +53,7 @@ def other_structures():
 
 
 PHASES = TIO2 | {name: Phase(name, 0, s, "test") for name, s in other_structures()}
+PHASES |= {phase.name: phase for phase in load_phases(MINERALS_FOLDER) if phase.name in SYSTEMS}
 
 
 def strained(structure, strain):
@@ -194,7 +171,7 @@ def test_strain_keeps_the_crystal_system(name):
 @pytest.mark.parametrize(
     "name, free",
     [("anatase", 2), ("beta-TiO2", 4), ("brookite", 3), ("rutile", 2), ("TiO2-II", 3)]
-    + [("wurtzite", 2), ("hematite", 2), ("fluorite", 1), ("tilted", 6)]
+    + [("zincite", 2), ("hematite", 2), ("fluorite", 1), ("tilted", 6)]
     + [("bismuth, rhombohedral axes", 2)],
 )
 def test_each_system_has_its_number_of_free_parameters(name, free):

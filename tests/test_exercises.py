@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from xrdclass.exercises import slip, unusable
+from xrdclass.exercises import check, slip, unusable
 
 
 @pytest.mark.parametrize("value", [3, 2.5, -1, np.float32(2), np.int64(7), np.array(1.5), 0])
@@ -53,3 +53,37 @@ def test_slips_are_recognised_within_the_tolerance_and_in_order():
     assert slip(0, slips) == "none"
     assert slip(-10.05, slips) == "minus"
     assert slip(5.2, slips, rtol=0.05) == "half"
+
+
+@pytest.mark.parametrize(
+    ("answer", "sentence"),
+    [
+        (2.0, "Right."),
+        (np.float32(2.019), "Right."),
+        (2.021, "Not yet. Look at the unit."),
+        (20.1, "Not yet. That is in Å."),
+        (-2, "Not yet. Look at the unit."),
+        (..., "Replace the dots first: size has no answer yet."),
+        ([2.0], "size should be one number; it has 1."),
+        (np.nan, "size is not finite. Was something divided by zero?"),
+    ],
+)
+def test_a_check_prints_one_sentence(answer, sentence, capsys):
+    check(answer, 2, {"That is in Å.": 20}, "Look at the unit.", name="size")
+    assert capsys.readouterr().out == sentence + "\n"
+
+
+def test_several_numbers_are_right_together_only(capsys):
+    swapped = {"Swapped.": (20, 1)}
+    for answer in ([1.01, 20], (1, 21), np.array([20, 1]), [1, 20, 3]):
+        check(answer, (1, 20), swapped, "One is wrong.")
+    said = capsys.readouterr().out.splitlines()
+    assert said == ["Right.", "Not yet. One is wrong.", "Not yet. Swapped.",
+                    "this should be 2 numbers; it has 3."]  # fmt: skip
+
+
+def test_slips_come_after_right_answers_and_a_hint_may_be_missing(capsys):
+    check(10.05, 10, {"A slip that happens to be near.": 10.06})
+    check(7, 10)
+    check(0.02, 0)
+    assert capsys.readouterr().out.splitlines() == ["Right.", "Not yet.", "Not yet."]

@@ -16,25 +16,18 @@ from xrdclass.identify.foreign import (
     _random_crystal,
     invent_crystals,
 )
-from xrdclass.phases import Phase
+from xrdclass.phases import MINERALS_FOLDER, Phase, load_phases
 
 CU = 1.54184
 KNOWN = {
-    "halite": ("Fm-3m", Lattice.cubic(5.6402), ["Na", "Cl"], [[0, 0, 0], [0.5, 0.5, 0.5]]),
-    "CsCl": ("Pm-3m", Lattice.cubic(4.123), ["Cs", "Cl"], [[0, 0, 0], [0.5, 0.5, 0.5]]),
-    "wurtzite": (
-        "P6_3mc",
-        Lattice.hexagonal(3.2495, 5.2069),
-        ["Zn", "O"],
-        [[1 / 3, 2 / 3, 0], [1 / 3, 2 / 3, 0.3821]],
-    ),
-    "tilted": (
-        "P1",
-        Lattice.from_parameters(5.1, 6.2, 4.3, 81, 97, 104),
-        ["Ti", "Si", "O"],
-        [[0.1, 0.2, 0.3], [0.55, 0.61, 0.83], [0.37, 0.05, 0.66]],
-    ),
+    p.name: p.structure for p in load_phases(MINERALS_FOLDER) if p.name in ("halite", "zincite")
 }
+KNOWN["CsCl"] = Structure(Lattice.cubic(4.123), ["Cs", "Cl"], [[0, 0, 0], [0.5, 0.5, 0.5]])
+KNOWN["tilted"] = Structure(
+    Lattice.from_parameters(5.1, 6.2, 4.3, 81, 97, 104),
+    ["Ti", "Si", "O"],
+    [[0.1, 0.2, 0.3], [0.55, 0.61, 0.83], [0.37, 0.05, 0.66]],
+)
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +60,7 @@ def lorentz_polarisation(d_spacing):
 
 @pytest.mark.parametrize("name", KNOWN)
 def test_lines_of_known_crystals_are_those_of_diffraction(name):
-    structure = Structure.from_spacegroup(*KNOWN[name])
+    structure = KNOWN[name]
     highest = np.degrees(2 * np.arcsin(CU / 2 / D_MIN))
     expected = lines(Phase(name, 0, structure, "test"), CU, (3, highest - 1e-6))
     d, intensity = merged(expected.d_spacing, expected.intensity)
@@ -85,10 +78,10 @@ def test_lines_of_known_crystals_are_those_of_diffraction(name):
 
 def test_extinctions_of_halite():
     """Face-centred: hkl all even or all odd; N = 3, 4, 8, 11, 12 ... the sums of three squares."""
-    d, _ = lines_by_hand(Structure.from_spacegroup(*KNOWN["halite"]))
-    sums = np.unique(np.rint((5.6402 / d) ** 2).astype(int))
+    d, _ = lines_by_hand(KNOWN["halite"])
+    sums = np.unique(np.rint((5.6406 / d) ** 2).astype(int))
     assert sums.tolist() == [3, 4, 8, 11, 12, 16, 19, 20]
-    assert np.allclose(5.6402 / np.sqrt(np.rint((5.6402 / d) ** 2)), d, rtol=1e-6)
+    assert np.allclose(5.6406 / np.sqrt(np.rint((5.6406 / d) ** 2)), d, rtol=1e-6)
 
 
 def test_the_same_seed_invents_the_same_crystals(crystals):
@@ -171,7 +164,7 @@ def test_missing_lines_of_crystals_that_are_too_large():
 
 def test_strength_is_intensity_without_the_factors_of_angle():
     """Against `bragg` directly: multiplicity times |F|^2, the strongest 1."""
-    structure = Structure.from_spacegroup(*KNOWN["CsCl"])
+    structure = KNOWN["CsCl"]
     table = reflections(Phase("CsCl", 0, structure, "test"), D_MIN)
     theta, intensity, _ = bragg(table, CU, np.zeros((1, 3, 3)))
     d = CU / 2 / np.sin(theta[0])

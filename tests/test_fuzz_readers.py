@@ -2,7 +2,6 @@
 
 import io
 import re
-import struct
 import subprocess
 import sys
 import zipfile
@@ -12,14 +11,13 @@ from pathlib import Path
 import fuzz_readers
 import numpy as np
 import pytest
-from fuzz_readers import brml_members, rasx_members, raw, verdict, xrdml, zipped
+from fuzz_readers import brml_members, rasx_members, raw, raw3, verdict, xrdml, zipped
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from xrdclass.errors import ScanError
 from xrdclass.scans import parse_scan
 
-pytest.importorskip("fairmat_readers_xrd", reason="the optional reader is not installed")
 KINDS = sorted(fuzz_readers.samples())
 quick = settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
 
@@ -102,15 +100,15 @@ def test_any_table(rows, separator, encoding):
 
 @quick
 @given(
-    st.lists(st.integers(0, 18_000), min_size=10, max_size=60, unique=True),
+    st.lists(st.integers(1, 4), min_size=10, max_size=60),
     st.integers(0, 2**32),
     st.sampled_from([" ", ";", "\t", ", ", " ; "]),
     st.sampled_from(".,"),
     st.booleans(),
 )
-def test_what_is_written_is_read(hundredths, seed, separator, decimal, descending):
+def test_what_is_written_is_read(steps, seed, separator, decimal, descending):
     """Any increasing or decreasing angles, in any of the ways of writing them."""
-    x = np.sort(hundredths) / 100
+    x = 10 + np.cumsum(steps) / 100
     y = np.random.default_rng(seed).integers(1, 10**6, len(x)) / 10
     order = slice(None, None, -1 if descending else 1)
     rows = fuzz_readers.lines("{:.2f}|{:.1f}", x[order], y[order])
@@ -142,10 +140,7 @@ def test_any_text_in_any_place_of_the_xml(text, kind, data):
 @quick
 @given(st.integers(0, 65535), st.floats(width=64), st.floats(width=64), st.binary(max_size=400))
 def test_any_numbers_in_a_raw_header(points, step, start, rest):
-    content = bytearray(raw(points))
-    struct.pack_into("<d", content, 0x020F, step)
-    struct.pack_into("<d", content, 0x04FB, start)
-    assert_kept(bytes(content) + rest, "sample.raw")
+    assert_kept(raw(points, start, step) + rest, "sample.raw")
 
 
 # Attacks
@@ -208,23 +203,65 @@ def test_attacks_take_little_time_and_memory():
 # What would be read wrongly
 
 
+SECOND = "</scan>" + re.search("<scan .*</scan>", xrdml(), re.DOTALL)[0]
+
+
+ROCKING = {
+    name: content.replace(b'AxisName="TwoTheta"', b'AxisName="Chi"')
+    for name, content in brml_members().items()
+}
+
+
 @pytest.mark.parametrize(
     "content, fault",
     [
-        (xrdml(" ".join(["5"] * 12 + ["x"] + ["5"] * 27)), "could not be read to its end"),
-        (xrdml(unit="rad"), "angles are in radian"),
-        (xrdml(unit="mm"), "angles are in millimeter"),
-        (xrdml().replace("<scan ", "<scan></scan><scan "), "several scans in one file"),
-        (zipped(brml_members(39)), "39 points announced, 40 found"),
-        (raw(39), "39 angles for 40 intensities"),
-        (raw()[:700], "damaged or unusual .raw file"),
-        (zipped(dict(list(rasx_members().items())[:1])), "one file of data and one of conditions"),
+        (xrdml(" ".join(["5"] * 12 + ["x"] + ["5"] * 27)), "damaged or was cut off"),
+        (xrdml(unit="rad"), "angles in 'rad' instead of degrees"),
+        (xrdml(unit="mm"), "angles in 'mm' instead of degrees"),
+        (xrdml().replace('"Gonio"', '"Omega"'), "a scan along Omega .a rocking curve."),
+        (xrdml().replace("</scan>", SECOND), "several scans in one file, 2"),
+        (xrdml().replace("dataPoints>", "points>"), "without dataPoints"),
+        (zipped(ROCKING), "a scan along"),
+        (zipped({"a/DataContainer.xml": b"<a/>"}), "a damaged .brml archive"),
+        (zipped({"Data0/MesurementConditions0.xml": b"<a/>"}), "a damaged .rasx archive"),
         (zipped({**rasx_members(), "Data1/Profile1.txt": b"1 2 3"}), "several scans in one file"),
+        (zipped({"a.txt": b"1 2"}), "a .zip archive of other files"),
+        (raw(41), "fewer points than it announces"),
+        (raw()[:700], "fewer points than it announces"),
+        (raw(scan=b"Rocking Curve"), "a scan along Rocking Curve"),
+        (raw3(ranges=2), "several scans in one file, 2"),
     ],
 )
 def test_a_scan_that_would_have_wrong_angles_is_refused(content, fault):
     with pytest.raises(ScanError, match=fault):
         parse_scan(content.encode() if isinstance(content, str) else content, "sample.x")
+
+
+def test_archives_that_were_packed_again_or_lack_a_part():
+    """An outer folder, no DataContainer, no conditions: the counts are there, so is the scan."""
+    packed = {f"outer/{name}": content for name, content in brml_members().items()}
+    del packed["outer/Experiment0/DataContainer.xml"]
+    rasx = rasx_members()
+    del rasx["Data0/MesurementConditions0.xml"]
+    for members in (packed, rasx):
+        scan = parse_scan(zipped(members), "sample.x")
+        assert np.allclose(scan.two_theta, fuzz_readers.X)
+
+
+def test_the_attenuator_counts_once():
+    """.xrdml has counts as counted or intensities, .rasx and .ras the factor beside the counts."""
+    factors = " ".join(["1"] * 20 + ["4"] * 20)
+    factors = f"<beamAttenuationFactors>{factors}</beamAttenuationFactors><counts"
+    counted = parse_scan(xrdml().replace("<counts", factors).encode(), "a").intensity
+    assert np.allclose(counted, fuzz_readers.Y * np.repeat([1, 4], 20))
+    done = xrdml().replace("<counts", factors).replace("counts unit", "intensities unit")
+    done = done.replace("</counts", "</intensities").replace("<counts", "<intensities")
+    assert np.allclose(parse_scan(done.encode(), "a").intensity, fuzz_readers.Y)
+    members = rasx_members()
+    members["Data0/Profile0.txt"] = members["Data0/Profile0.txt"].replace(b"\t1.0", b"\t2.0")
+    assert np.allclose(parse_scan(zipped(members), "a").intensity, 2 * fuzz_readers.Y)
+    ras = fuzz_readers.listings()["ras"][0].replace(" 1.0000\n", " 2.0000\n")
+    assert np.allclose(parse_scan(ras.encode(), "a").intensity, 2 * fuzz_readers.Y)
 
 
 def test_wavelengths_in_nm():

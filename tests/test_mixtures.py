@@ -1,6 +1,6 @@
 """Mixtures: what is said of a sample is what its pattern holds, by the physics of the phases."""
 
-from dataclasses import replace
+from dataclasses import fields
 
 import numpy as np
 import pytest
@@ -10,7 +10,8 @@ from xrdclass.diffraction import bragg, lines, radiation, reflections
 from xrdclass.errors import DataError
 from xrdclass.identify import mixtures as module
 from xrdclass.identify.foreign import ForeignCrystals, invent_crystals
-from xrdclass.identify.mixtures import K_BETA, MIXTURE_GRID, SAMPLES, MixtureSource
+from xrdclass.identify.laboratory import Laboratory
+from xrdclass.identify.mixtures import K_BETA, MIXTURE_GRID, MixtureSource
 from xrdclass.phases import load_phases
 
 PHASES = load_phases()
@@ -18,8 +19,7 @@ NAMES = [phase.name for phase in PHASES]
 ANATASE, RUTILE = NAMES.index("anatase"), NAMES.index("rutile")
 X = MIXTURE_GRID.two_theta
 #: One sample like the other: no strain, texture or shift; narrow peaks.
-PLAIN = replace(
-    SAMPLES,
+PLAIN = Laboratory(
     strain=0.0,
     texture=0.0,
     domain_size=(40.0, 40.0),
@@ -64,7 +64,7 @@ def test_shapes_and_types(drawn):
         "present": ((n, k), "b"),
         "foreign": ((n,), "b"),
         "height": ((n, k + 1), "f"),
-        "signal": ((n, k + 1), "f"),
+        "signal_to_noise": ((n, k + 1), "f"),
         "mass": ((n, k), "f"),
         "domain_size": ((n,), "f"),
     }
@@ -91,7 +91,7 @@ def test_truth_is_consistent(drawn):
     assert ((drawn.height[:, :k] > 0) == present).all()
     assert ((drawn.height[:, k] > 0) == drawn.foreign).all()
     assert drawn.foreign[~present.any(axis=1)].all(), "No sample is empty."
-    assert ((drawn.signal > 0) == (drawn.height > 0)).all()
+    assert ((drawn.signal_to_noise > 0) == (drawn.height > 0)).all()
     assert (drawn.domain_size >= 4).all() and (drawn.domain_size <= 300).all()
 
 
@@ -102,7 +102,7 @@ def test_samples_without_a_phase_and_of_each_phase_are_drawn(drawn):
 
 
 @pytest.mark.parametrize("n_phases", [0, 1, 2, 3, 5])
-@pytest.mark.parametrize("n_foreign", [0, 2])
+@pytest.mark.parametrize("n_foreign", [0, 2, 4])
 def test_numbers_of_phases_and_crystals_are_honoured(foreign, monkeypatch, n_phases, n_foreign):
     source, parts = MixtureSource(PHASES, foreign, 3), []
     original = source._foreign_part
@@ -112,7 +112,8 @@ def test_numbers_of_phases_and_crystals_are_honoured(foreign, monkeypatch, n_pha
     found = source.draw(12, n_phases=n_phases, n_foreign=n_foreign)
     assert (found.present.sum(axis=1) == n_phases).all()
     assert (found.foreign == (n_foreign > 0)).all()
-    assert np.bincount(np.concatenate(parts), minlength=12).tolist() == [n_foreign] * 12
+    rows = [row for part in parts for row in part]
+    assert [rows.count(i) for i in range(12)] == [n_foreign] * 12
     assert np.isfinite(found.counts).all()
 
 
@@ -120,6 +121,53 @@ def test_different_numbers_for_each_sample(foreign):
     found = MixtureSource(PHASES, foreign, 3).draw(4, n_phases=[0, 1, 2, 3], n_foreign=[1, 0, 2, 0])
     assert found.present.sum(axis=1).tolist() == [0, 1, 2, 3]
     assert found.foreign.tolist() == [True, False, True, False]
+
+
+#: Settings without chance, and what all samples drawn with them must be.
+SURE = [
+    ({"n_phases": (0, 1, 0, 0)}, lambda s: s.present.sum(axis=1) == 1),
+    ({"n_phases": (1, 0, 0, 0)}, lambda s: s.foreign & (s.mass == 0).all(axis=1)),
+    (
+        {"n_phases": (0, 1, 0, 0), "n_foreign": (1, 0, 0, 0), "near_miss_chance": 0},
+        lambda s: ~s.foreign & (s.mass.max(axis=1) == 1),
+    ),
+    (
+        {"n_phases": (0, 1, 0, 0), "n_foreign": (1, 0, 0, 0), "near_miss_chance": 1},
+        lambda s: s.foreign | (s.signal_to_noise[:, -1] == 0),
+    ),
+    ({"whole_start": 1, "whole_stop": 1}, lambda s: s.covered.all(axis=1)),
+    ({"whole_start": 0, "start": (20, 20)}, lambda s: X[s.covered.argmax(axis=1)] == X[600]),
+    ({"calculated": 1}, lambda s: s.counts.max(axis=1) == 1000),
+    ({"domain_size": (7, 7)}, lambda s: np.isclose(s.domain_size, 7)),
+    (
+        {"counts": (1e6, 1e6), "background": (2, 2), "calculated": 0},
+        lambda s: abs(np.median(s.counts, axis=1) / 2e6 - 1) < 0.9,
+    ),
+]
+
+
+@pytest.mark.parametrize(("settings", "holds"), SURE, ids=lambda x: None)
+def test_samples_are_what_the_laboratory_says(foreign, settings, holds):
+    found = MixtureSource(PHASES, foreign, 21, Laboratory(**settings)).draw(30)
+    assert holds(found).all()
+
+
+def test_a_laboratory_shows_every_setting_and_refuses_impossible_ones():
+    shown = str(Laboratory(counts=(50, 60)))
+    for f in fields(Laboratory):
+        assert f"\n{f.name} " in f"\n{shown}", f.name
+    assert "50 to 60" in shown and max(map(len, shown.splitlines())) < 110
+    for name, wrong, said in (
+        ("n_phases", (0.5, 0.6, 0.0, 0.0), "4 probabilities that add up to 1"),
+        ("n_phases", (1.0,), "4 probabilities that add up to 1"),
+        ("coarse", 1.5, "one number between 0 and 1"),
+        ("counts", (0, 10), "a range"),
+        ("grains", (0.3, 0.2, 0.1), "rising"),
+        ("strain", 0.5, "one number between 0 and 0.2"),
+        ("near_miss", "3 %", "a range"),
+    ):
+        with pytest.raises(DataError, match=f"{name} must be .*{said}.*; got"):
+            Laboratory(**{name: wrong})
 
 
 def test_coverage_is_one_stretch(drawn):
@@ -272,7 +320,7 @@ def test_near_misses_are_3_to_8_percent_off(foreign, label):
     if PHASES[label].name in ("anatase", "rutile"):
         assert np.allclose(change[:, 0], change[:, 1]) and np.allclose(change[:, 3:], 0, atol=1e-9)
     # Far beyond what samples of the phase itself show, and many scaled evenly.
-    assert largest.min() > 1.5 * SAMPLES.strain
+    assert largest.min() > 1.5 * Laboratory().strain
     even = np.ptp(change[:, :3], axis=1) < 1e-9
     assert 0.25 < even.mean() < 0.6 or len(basis) > 3
 

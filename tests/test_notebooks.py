@@ -291,4 +291,4 @@ def test_each_figure_is_drawn_by_one_cell():
     assert all(count == 1 for _, _, count in drawn), f"A figure's cell draws one picture: {drawn}"
     folder = ROOT / "figures"
     files = {f.name for f in folder.iterdir() if f.name[0] != "."} if folder.is_dir() else set()
-    assert files == {f"{name}.png" for name in names}, "Run make figures."
+    assert files == {f"{name}.png" for name in names}, "Run make notebooks."

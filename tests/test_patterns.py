@@ -3,10 +3,12 @@
 import os
 import pickle
 import tempfile
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from xrdclass.diffraction import RADIATIONS
 from xrdclass.errors import DataError
 from xrdclass.patterns import (
     DEFAULT_GRID,
@@ -23,15 +25,16 @@ GRID = TwoThetaGrid(10, 20, 0.5)
 def patterns(n=12):
     rng = np.random.default_rng(0)
     drawn = {"domain_size": rng.random(n), "strain": rng.random((n, 3, 3))}
-    return PatternSet(
-        rng.random((n, GRID.n_points)), np.arange(n) % 3, ("a", "β-TiO2", "c"), GRID, drawn
-    )
+    intensity, labels = rng.random((n, GRID.n_points)), np.arange(n) % 3
+    kept_out = np.arange(n) % 4 == 1
+    return PatternSet(intensity, labels, ("a", "β-TiO2", "c"), GRID, drawn, 0.7, kept_out)
 
 
 def assert_same(one, other):
     assert np.array_equal(one.intensity, other.intensity)
     assert np.array_equal(one.labels, other.labels)
-    assert (one.names, one.grid) == (other.names, other.grid)
+    assert (one.names, one.grid, one.wavelength) == (other.names, other.grid, other.wavelength)
+    assert np.array_equal(one.validation, other.validation)
     assert one.parameters.keys() == other.parameters.keys()
     for key, values in one.parameters.items():
         assert np.array_equal(values, other.parameters[key])
@@ -76,6 +79,12 @@ def test_pattern_sets_check_what_they_hold():
         PatternSet(good.intensity, [0, 3], good.names, GRID)
     with pytest.raises(DataError, match="'x' has 3 values for 2 patterns"):
         PatternSet(good.intensity, good.labels, good.names, GRID, {"x": np.zeros(3)})
+    with pytest.raises(DataError, match="'validation' has 1 values for 2 patterns"):
+        replace(good, validation=[True])
+    with pytest.raises(DataError, match="Expected a wavelength in Å"):
+        replace(good, wavelength=float("nan"))
+    plain = PatternSet(good.intensity, good.labels, good.names, GRID)
+    assert plain.wavelength == RADIATIONS["Cu"].mean and plain.validation.tolist() == [False] * 2
 
 
 def test_subset_and_concatenate_carry_the_parameters():
@@ -84,9 +93,9 @@ def test_subset_and_concatenate_carry_the_parameters():
     assert [len(part) for part in parts] == [5, 7]
     assert_same(PatternSet.concatenate(parts), whole)
     assert whole.subset([7]).parameters["strain"].shape == (1, 3, 3)
-    other = PatternSet(whole.intensity, whole.labels, ("a", "b", "c"), GRID)
-    with pytest.raises(DataError, match="same grid and names"):
-        PatternSet.concatenate([whole, other])
+    for change in ({"names": ("a", "b", "c")}, {"wavelength": 1.5}):
+        with pytest.raises(DataError, match="of one grid, names and wavelength"):
+            PatternSet.concatenate([whole, replace(whole, **change)])
 
 
 def test_save_and_load_without_pickle(tmp_path):
@@ -98,6 +107,20 @@ def test_save_and_load_without_pickle(tmp_path):
     umask = os.umask(0)
     os.umask(umask)
     assert path.stat().st_mode & 0o777 == 0o666 & ~umask
+
+
+def test_earlier_files_say_wavelength_and_validation_once_a_pattern(tmp_path):
+    new = patterns().save(tmp_path / "new.npz")
+    with np.load(new) as file:
+        arrays = dict(file)
+    validation, wavelength = arrays.pop("validation"), arrays.pop("wavelength")
+    np.savez(tmp_path / "plain.npz", **arrays)
+    old = PatternSet.load(tmp_path / "plain.npz")
+    assert old.wavelength == RADIATIONS["Cu"].mean and not old.validation.any()
+    arrays["parameter_is_validation"] = validation
+    arrays["parameter_wavelength"] = np.full(len(validation), wavelength)
+    np.savez(tmp_path / "old.npz", **arrays)
+    assert_same(PatternSet.load(tmp_path / "old.npz"), patterns())
 
 
 def test_existing_files_are_overwritten_only_when_asked(tmp_path):

@@ -1,26 +1,29 @@
 """The shipped structures against the cited numbers; folders of CIF files; a database in small."""
 
+import re
 import socket
 import threading
+import warnings
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import numpy as np
 import pytest
 from pymatgen.analysis.diffraction.xrd import XRDCalculator
+from pymatgen.analysis.structure_matcher import StructureMatcher
 from pymatgen.symmetry.analyzer import SpacegroupAnalyzer
 
-from xrdclass import phases
 from xrdclass.diffraction import bragg, lines, reflections
 from xrdclass.errors import DataError, DownloadError, PhaseError
+from xrdclass.files import cif as cif_files
 from xrdclass.phases import (
-    SHIPPED,
-    ZIRCONIA,
+    CIF_FOLDER,
+    MINERALS_FOLDER,
     ZIRCONIA_FOLDER,
     CrystalData,
-    cif_text,
     download_cod,
     load_phases,
+    read_cif,
     write_cifs,
 )
 
@@ -52,6 +55,27 @@ ZIRCONIA_FACTS = {
         (2.131,) * 4 + (2.268,) * 4,
     ),
 }  # fmt: skip
+# Space group, handbook density (g/cm3), the shortest bond (Å) and the number of such neighbours.
+MINERAL_FACTS = {
+    "calcite": (167, 2.71, ("C", "O", 1.28, 3)),  # Effenberger et al. (1981): 1.2815
+    "cassiterite": (136, 7.00, ("Sn", "O", 2.047, 2)),
+    "corundum": (167, 3.99, ("Al", "O", 1.855, 3)),  # Lewis et al. (1982): 1.8551
+    "diamond": (227, 3.515, ("C", "C", 1.5445, 4)),
+    "fluorite": (225, 3.18, ("Ca", "F", 2.366, 8)),
+    "galena": (225, 7.60, ("Pb", "S", 2.968, 6)),
+    "halite": (225, 2.165, ("Na", "Cl", 2.820, 6)),
+    "hematite": (167, 5.26, ("Fe", "O", 1.945, 3)),  # Blake et al. (1966): 1.945
+    "periclase": (225, 3.58, ("Mg", "O", 2.106, 6)),
+    "quartz": (154, 2.65, ("Si", "O", 1.605, 2)),  # Levien et al. (1980): 1.605
+    "silicon": (227, 2.329, ("Si", "Si", 2.352, 4)),
+    "sphalerite": (216, 4.09, ("Zn", "S", 2.342, 4)),
+    "zincite": (186, 5.68, ("Zn", "O", 1.974, 3)),  # Kisi & Elcombe (1989): 1.9739
+}
+SHIPPED = {
+    phase.name: (folder / f"{phase.name}.cif", phase)
+    for folder in (CIF_FOLDER, ZIRCONIA_FOLDER, MINERALS_FOLDER)
+    for phase in load_phases(folder)
+}
 CELL_KEYS = "length_a length_b length_c angle_alpha angle_beta angle_gamma".split()
 
 
@@ -74,36 +98,19 @@ def load_one(folder, text, name="x.cif"):
     return load_phases(folder)[0]
 
 
-@pytest.fixture(scope="module")
-def written(tmp_path_factory):
-    return write_cifs(tmp_path_factory.mktemp("cifs"))
-
-
-@pytest.fixture(scope="module")
-def read_back(written):
-    return {phase.name: phase for phase in load_phases(written[0].parent)}
-
-
-@pytest.fixture(scope="module")
-def zirconia(tmp_path_factory):
-    written = write_cifs(tmp_path_factory.mktemp("new") / "zirconia", ZIRCONIA)
-    return {phase.name: phase for phase in load_phases(written[0].parent)}
-
-
 @pytest.mark.parametrize("name", NAMES)
-def test_written_structures_have_the_cited_numbers(read_back, name):
+def test_shipped_structures_have_the_cited_numbers(name):
     number, cell, density, units = FACTS[name]
-    structure = read_back[name].structure
+    structure = SHIPPED[name][1].structure
     assert SpacegroupAnalyzer(structure, symprec=0.01).get_space_group_number() == number
     assert np.allclose(structure.lattice.parameters, cell, atol=1e-6)
     assert structure.density == pytest.approx(density, abs=0.002)
     assert structure.composition.as_dict() == {"Ti": units, "O": 2 * units}
-    assert read_back[name].source == SHIPPED[name].source
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_titanium_has_six_oxygen_neighbours_at_chemical_distances(read_back, name):
-    structure = read_back[name].structure
+def test_titanium_has_six_oxygen_neighbours_at_chemical_distances(name):
+    structure = SHIPPED[name][1].structure
     for site in structure:
         if site.specie.symbol == "Ti":
             near = [n for n in structure.get_neighbors(site, 2.8) if n.specie.symbol == "O"]
@@ -112,19 +119,18 @@ def test_titanium_has_six_oxygen_neighbours_at_chemical_distances(read_back, nam
 
 
 @pytest.mark.parametrize("name", ZIRCONIA_FACTS)
-def test_zirconia_has_the_cited_numbers(zirconia, name):
+def test_zirconia_has_the_cited_numbers(name):
     number, cell, (density, spread), atoms, _ = ZIRCONIA_FACTS[name]
-    structure = zirconia[name].structure
+    structure = SHIPPED[name][1].structure
     assert SpacegroupAnalyzer(structure, symprec=0.01).get_space_group_number() == number
     assert np.allclose(structure.lattice.parameters, cell, atol=1e-6)
     assert structure.density == pytest.approx(density, abs=spread)
     assert structure.composition.as_dict() == atoms
-    assert zirconia[name].source == ZIRCONIA[name].source
 
 
 @pytest.mark.parametrize("name", ZIRCONIA_FACTS)
-def test_zirconium_has_its_oxygen_neighbours_at_the_published_distances(zirconia, name):
-    structure, expected = zirconia[name].structure, ZIRCONIA_FACTS[name][4]
+def test_zirconium_has_its_oxygen_neighbours_at_the_published_distances(name):
+    structure, expected = SHIPPED[name][1].structure, ZIRCONIA_FACTS[name][4]
     for site in structure:
         near = [n for n in structure.get_neighbors(site, 2.8) if n.specie.symbol == "O"]
         distances = sorted(neighbour.nn_distance for neighbour in near)
@@ -134,27 +140,26 @@ def test_zirconium_has_its_oxygen_neighbours_at_the_published_distances(zirconia
             assert distances[:4] == pytest.approx([1.622] * 4, abs=0.002)
 
 
-@pytest.mark.parametrize("table", [SHIPPED, ZIRCONIA], ids=["TiO2", "zirconia"])
-def test_shipped_files_are_what_write_cifs_writes(tmp_path, table):
-    folder = phases.CIF_FOLDER if table is SHIPPED else ZIRCONIA_FOLDER
-    written = write_cifs(tmp_path, table)
-    assert sorted(p.name for p in folder.glob("*.cif")) == sorted(p.name for p in written)
-    for path in written:
-        assert path.read_bytes() == (folder / path.name).read_bytes()
+@pytest.mark.parametrize("name", MINERAL_FACTS)
+def test_minerals_have_handbook_densities_and_published_bonds(name):
+    number, density, (centre, neighbour, bond, count) = MINERAL_FACTS[name]
+    structure = SHIPPED[name][1].structure
+    assert SpacegroupAnalyzer(structure, symprec=0.01).get_space_group_number() == number
+    assert structure.density == pytest.approx(density, rel=0.003)
+    site = next(s for s in structure if s.specie.symbol == centre)
+    near = [n for n in structure.get_neighbors(site, 3) if n.specie.symbol == neighbour]
+    distances = sorted(n.nn_distance for n in near)
+    assert distances[:count] == pytest.approx([bond] * count, abs=0.004)
+    assert len(distances) == count or distances[count] > bond + 0.005
 
 
 def test_families_do_not_mix():
     assert [phase.name for phase in load_phases()] == NAMES
     assert [phase.name for phase in load_phases(ZIRCONIA_FOLDER)] == sorted(ZIRCONIA_FACTS)
-
-
-def test_write_cifs_overwrites_only_when_asked(tmp_path):
-    (tmp_path / "rutile.cif").write_text("mine")
-    with pytest.raises(DataError, match="rutile.cif exists already"):
-        write_cifs(tmp_path)
-    assert (tmp_path / "rutile.cif").read_text() == "mine"
-    write_cifs(tmp_path, overwrite=True)
-    assert (tmp_path / "rutile.cif").read_text() == cif_text("rutile", SHIPPED["rutile"])
+    assert [phase.name for phase in load_phases(MINERALS_FOLDER)] == list(MINERAL_FACTS)
+    for path, phase in SHIPPED.values():  # each says where its numbers are from
+        assert f"# Numbers from {phase.source}." in path.read_text()
+        assert re.search(r"\(1[89]\d\d\)|7th ed", phase.source)
 
 
 def test_labels_follow_the_sorted_names(tmp_path):
@@ -218,10 +223,184 @@ def test_partly_occupied_sites_scatter_in_proportion(tmp_path):
     assert np.allclose(areas[0], areas[1] / 4)
 
 
-def test_missing_symmetry_is_said(tmp_path):
-    with pytest.warns(UserWarning, match="states no symmetry; .* the whole cell"):
-        phase = load_one(tmp_path, cif(["Ti 0.1 0.2 0.3 1"], symmetry=""))
-    assert len(phase.structure) == 1
+def read(folder, text):
+    """A structure, and the warnings without the file's name."""
+    (folder / "x.cif").write_text(text, encoding="utf-8")
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", UserWarning)
+        structure, _ = read_cif(folder / "x.cif")
+    return structure, [str(w.message).removeprefix("x.cif: ") for w in caught]
+
+
+def restated(name, *symmetry):
+    """A shipped file's text with these lines in place of its space group and its operations."""
+    text = SHIPPED[name][0].read_text()
+    text = re.sub(r"_space_group_name_H-M_alt.*\n_space_group_IT_number.*\n", "", text)
+    lines = "".join(f"{line}\n" for line in symmetry)
+    return re.sub(r"loop_\n_space_group_symop_operation_xyz\n('.*\n)+", lambda _: lines, text)
+
+
+def hm(symbol):
+    return f"_symmetry_space_group_name_H-M '{symbol}'"
+
+
+def hall(symbol):
+    return f"_space_group_name_Hall '{symbol}'"
+
+
+def number(value):
+    return f"_symmetry_Int_Tables_number {value}"
+
+
+IDENTITY = "loop_\n_symmetry_equiv_pos_as_xyz\n'x, y, z'"
+
+
+def same(one, other):
+    matcher = StructureMatcher(primitive_cell=False, scale=False, ltol=1e-3, stol=1e-3)
+    return len(one) == len(other) and matcher.fit(one, other)
+
+
+@pytest.mark.parametrize(
+    ("name", "symmetry"),
+    [("rutile", (hm(text),)) for text in (
+        "P 42/m n m", "P42/mnm", "P 4_2/m n m", "P 4_2_/m n m", "P4(2)/mnm",
+        "P 42/m 21/n 2/m", "P 42/m n m S", "p42/mnm", "P 4_2/m 2_1/n 2/m :X")]
+    + [("anatase", (hm(text),)) for text in ("I 41/a m d S", "I41/amdS", "I 41/a m d :1")]
+    + [("corundum", (hm(text),)) for text in ("R -3 c :H", "R -3 c H", "R-3cH", "R -3 c HR")]
+    + [("corundum", (hm("R -3 c"),))]
+    + [("halite", (hm(text),)) for text in ("F m 3 m", "Fm-3m", "F 4/m -3 2/m")]
+    + [("beta-TiO2", (hm(text),)) for text in ("C 2/m", "C 1 2/m 1")]
+    + [("baddeleyite", (hm("P 21/c"),)), ("TiO2-II", (hm("P b c n"),))]
+    + [("rutile", (hall("-P 4n 2n"),)), ("corundum", (hall('-R 3 2"c'),))]
+    + [("anatase", (hm("I 41/a m d"), hall(" I 4bw 2bw -1bw")))]
+    + [("anatase", (hm("I 41/a m d"), "_space_group_IT_coordinate_system_code 1"))]
+    + [("rutile", (number(136),)), ("beta-TiO2", (number(12),)), ("corundum", (number(167),))]
+    + [("rutile", (hm("unheard of"), number(136))), ("rutile", (hm("P 42/m n m"), IDENTITY))]
+    + [("rutile", (hm("?"), hall("."), number(136)))],
+)  # fmt: skip
+def test_a_space_group_without_operations_gives_the_same_crystal(tmp_path, name, symmetry):
+    structure, said = read(tmp_path, restated(name, *symmetry))
+    assert same(structure, SHIPPED[name][1].structure) and said == []
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_from_the_number_alone_the_sensible_setting_is_found(tmp_path, name):
+    """For every shipped crystal; where the group has two origins, with a warning."""
+    group = re.search(r"IT_number (\d+)", SHIPPED[name][0].read_text())[1]
+    structure, said = read(tmp_path, restated(name, number(group)))
+    assert same(structure, SHIPPED[name][1].structure)
+    two_origins = group in ("137", "141", "227")
+    assert len(said) == two_origins
+    if two_origins:
+        assert (
+            "has 2 settings" in said[0] and "'1' is taken, in which no atoms are closer" in said[0]
+        )
+
+
+def test_the_second_origin_is_taken_where_it_is_meant(tmp_path):
+    """Anatase as its authors count in the second origin: shifted by (0, -1/4, 1/8)."""
+    text = SHIPPED["anatase"][0].read_text()
+    moved = text.replace("Ti1 Ti 0 0 0", "Ti1 Ti 0 0.75 0.125")
+    moved = moved.replace("O1 O 0 0 0.2081", "O1 O 0 0.75 0.3331")
+    assert moved.count("0.75") == 2
+    atoms = moved[moved.index("loop_\n_atom") :]
+    cell = "".join(line + "\n" for line in text.splitlines() if line.startswith("_cell"))
+    for symbol, warned in (("I 41/a m d Z", 0), ("I 41/a m d :2", 0), ("I 41/a m d", 1)):
+        structure, said = read(tmp_path, f"data_x\n{hm(symbol)}\n{cell}{atoms}")
+        assert same(structure, SHIPPED["anatase"][1].structure)
+        assert len(said) == warned and all("'2' is taken" in sentence for sentence in said)
+
+
+@pytest.mark.parametrize(
+    ("symmetry", "message"),
+    [
+        ((hm("unheard of"),), "'unheard of', from which no single one can be told"),
+        ((hm("unheard of"), IDENTITY), "no single one can be told"),
+        ((hm("P 42/m n m"), number(137)), "'P 42/m n m' and '137', from which no single one"),
+        ((hm("P n m a"), number(136)), "no single one can be told"),
+        ((number(0),), "no single one can be told"),
+        ((hm("P 1\u0305"),), "'P 1[?]', from which no single one can be told"),
+        ((hm("F m -3 m"),), "has a cell without the symmetry of its space group, 'F m -3 m'"),
+        ((hm("R -3 c RS"),), "has a cell without the symmetry"),
+        (("""_space_group_magn.name_BNS "P 42/m' n m'" """,), "lists no symmetry operations"),
+    ],
+)
+def test_a_space_group_that_cannot_be_told_is_refused(tmp_path, symmetry, message):
+    """Never the listed atoms as the whole cell, in silence."""
+    with pytest.raises(PhaseError, match=message):
+        read(tmp_path, restated("rutile", *symmetry))
+
+
+def test_a_number_beside_a_name_that_is_not_known_must_leave_no_choice(tmp_path):
+    with pytest.raises(PhaseError, match="'unheard of' and '141', from which no single one"):
+        read(tmp_path, restated("anatase", hm("unheard of"), number(141)))
+
+
+def test_a_whole_cell_with_its_space_group_is_not_filled_again(tmp_path):
+    """Some programs list all atoms, the identity, and the name of the group."""
+    rutile = SHIPPED["rutile"][1].structure
+    moved = rutile.frac_coords + (0.1, 0.2, 0.3)  # no origin of the group's
+    atoms = [f"{s.specie} {x} {y} {z} 1" for s, (x, y, z) in zip(rutile, moved, strict=True)]
+    cell = (4.5937, 4.5937, 2.9587, 90, 90, 90)
+    structure, said = read(tmp_path, cif(atoms, cell, f"{hm('P 42/m n m')}\n{IDENTITY}\n"))
+    assert same(structure, rutile) and said == []
+
+
+@pytest.mark.parametrize(
+    ("symmetry", "message"),
+    [
+        ((), "states no symmetry; .* the whole cell"),
+        ((hm("?"), number(".")), "states no symmetry; .* the whole cell"),
+        ((hm("P 42/m n m"), IDENTITY + "\n'-x,-y,-z'"), "lists 2 symmetry operations, but .* 16"),
+        (("loop_\n_symmetry_equiv_pos_as_xyz\n'x,y,z'\n'y,z,x'",), "not have the symmetry"),
+    ],
+)
+def test_doubtful_symmetry_is_said(tmp_path, symmetry, message):
+    _, said = read(tmp_path, restated("rutile", *symmetry))
+    assert len(said) == 1 and re.search(message, said[0])
+
+
+def test_atoms_as_others_write_them(tmp_path):
+    """Occupancies of "." (full) and "?", OH, elements by label, names with dots, other blocks."""
+    text, rutile = SHIPPED["rutile"][0].read_text(), SHIPPED["rutile"][1].structure
+    unknown = text.replace("2.9587", "2.9587(3)").replace("0 0 0 1", "0 0 0 .")
+    for old, new, count in (
+        ("0.30478 0 1", "0.30478 0 ?", 1),
+        ("O1 O ", "O1 ? ", 0),
+        ("O1 O ", "OH1 . ", 0),
+        ("Ti1 Ti ", "Ti1 Ti4+ ", 0),
+        ("_atom_site_fract", "_atom_site.fract", 0),
+        ("_cell_length", "_Cell.Length", 0),
+        ("\n", "\r", 0),
+        ("'-x, -y, z'", "\u2018\u2212x,\u00a0\u2013y, z\u2019", 0),
+        ("data_rutile", "data_global\n_journal_year 1991\nDATA_rutile", 0),
+    ):
+        assert old in unknown
+        structure, said = read(tmp_path, unknown.replace(old, new))
+        assert same(structure, rutile) and len(said) == count
+        assert all("occupancy of O1 is not known; taken as 1" in sentence for sentence in said)
+    with pytest.raises(PhaseError, match="O1 has no coordinates"):
+        read(tmp_path, text.replace("O1 O 0.30478", "O1 O ."))
+
+
+def test_of_several_crystals_the_first_is_taken_and_all_are_named(tmp_path):
+    both = SHIPPED["rutile"][0].read_text() + SHIPPED["anatase"][0].read_text()
+    structure, (said,) = read(tmp_path, both)
+    assert same(structure, SHIPPED["rutile"][1].structure)
+    assert "holds 2 crystals (rutile, anatase); the first is taken" in said
+
+
+def test_absurd_distances_and_cells_in_nanometres_are_said(tmp_path):
+    _, said = read(tmp_path, cif(["Ti 0 0 0 1", "O 0.05 0.05 0 1"]))
+    assert re.search(r"two atoms are only 0.3\d Å apart", said[0])
+    with pytest.raises(PhaseError, match="0.01 Å3 an atom, .* are its lengths in nm"):
+        read(
+            tmp_path,
+            SHIPPED["rutile"][0]
+            .read_text()
+            .replace("4.5937", "0.45937")
+            .replace("2.9587", "0.29587"),
+        )
 
 
 @pytest.fixture
@@ -244,7 +423,7 @@ def cod(monkeypatch):
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
     url = f"http://127.0.0.1:{server.server_address[1]}/cod/{{entry}}.cif"
-    monkeypatch.setattr(phases, "COD_URL", url)
+    monkeypatch.setattr(cif_files, "COD_URL", url)
     for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
         monkeypatch.delenv(name, raising=False)
     server.answers, server.asked = answers, asked
@@ -254,7 +433,7 @@ def cod(monkeypatch):
 
 
 def test_download_comes_once(cod, tmp_path):
-    text = cif_text("rutile", SHIPPED["rutile"]).encode()
+    text = SHIPPED["rutile"][0].read_bytes()
     cod.answers["/cod/9015662.cif"] = 200, text, None
     path = download_cod(9015662, tmp_path / "cache")
     assert path.read_bytes() == text and path.name == "9015662.cif"
@@ -285,7 +464,7 @@ def test_without_a_network_the_error_says_what_to_do(monkeypatch, tmp_path):
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         port = unused.getsockname()[1]
-    monkeypatch.setattr(phases, "COD_URL", f"http://127.0.0.1:{port}/{{entry}}.cif")
+    monkeypatch.setattr(cif_files, "COD_URL", f"http://127.0.0.1:{port}/{{entry}}.cif")
     with pytest.raises(DownloadError, match="Without a network, use the shipped phases"):
         download_cod(9015662, tmp_path)
 
@@ -314,6 +493,9 @@ FLUORITE = CrystalData(
         (replace(FLUORITE, atoms="Ca F"), "a dictionary"),
         (replace(FLUORITE, atoms={"Ca1": 0}), "Ca1 has three fractional coordinates"),
         (replace(FLUORITE, atoms={"Ca1": "0 0 0"}), "Ca1 has three fractional coordinates"),
+        (replace(FLUORITE, atoms={"Ca1": (0, 0)}), "Ca1 has three fractional coordinates"),
+        (replace(FLUORITE, atoms={"Ca1": (0, 0, 0, 1.2)}), "occupancy above 0, up to 1; got 1.2"),
+        (replace(FLUORITE, cell=(0.5463,) * 3 + (90,) * 3), "edges are in Å; .* in nm"),
     ],
 )
 def test_an_entry_of_the_wrong_kind_is_a_sentence(tmp_path, entry, message):
@@ -321,3 +503,23 @@ def test_an_entry_of_the_wrong_kind_is_a_sentence(tmp_path, entry, message):
         write_cifs(tmp_path, {"fluorite": entry})
     assert not list(tmp_path.iterdir())
     assert write_cifs(tmp_path, {"fluorite": FLUORITE})
+
+
+def test_write_cifs_overwrites_only_when_asked(tmp_path):
+    (tmp_path / "fluorite.cif").write_text("mine")
+    with pytest.raises(DataError, match="fluorite.cif exists already"):
+        write_cifs(tmp_path, {"fluorite": FLUORITE})
+    assert (tmp_path / "fluorite.cif").read_text() == "mine"
+    (path,) = write_cifs(tmp_path, {"fluorite": FLUORITE}, overwrite=True)
+    assert same(read_cif(path)[0], SHIPPED["fluorite"][1].structure)
+    assert read_cif(path)[1] == "a paper"
+
+
+def test_occupancies_of_a_typed_structure(tmp_path):
+    """Fluorite with yttrium on a tenth of the calcium sites, and the fluorine that this brings."""
+    atoms = {"Ca1": (0, 0, 0, 0.9), "Y1": (0, 0, 0, 0.1), "F1": (0.25, 0.25, 0.25)}
+    atoms["F2"] = (0.5, 0.5, 0.5, 0.1)
+    with pytest.warns(UserWarning, match="partly occupied"):
+        structure, _ = read_cif(*write_cifs(tmp_path, {"mixed": replace(FLUORITE, atoms=atoms)}))
+    found = structure.composition.as_dict()
+    assert found == pytest.approx({"Ca": 3.6, "Y": 0.4, "F": 8.4})

@@ -29,16 +29,18 @@ MAP = ast.get_docstring(ast.parse((PACKAGE / "__init__.py").read_text(encoding="
 ORDER = re.findall(r"^(?:\d\d ?)* +([a-z_.]+)  +\S", MAP, flags=re.MULTILINE)
 KNOWS_NOTHING_OF = {
     "diffraction": {"patterns"},
-    "patterns": {"phases", "diffraction"},
+    "patterns": {"phases"},
     "models": {"scans", "rruff"},
     "plots": {"rruff", "models"},
 }
 # Modules whose distribution has another name, or that a declared distribution always brings.
 DISTRIBUTION = {
     "IPython": "ipykernel",
+    "PIL": "matplotlib",
     "keras": "tensorflow",
     "mpl_toolkits": "matplotlib",
     "sklearn": "scikit-learn",
+    "spglib": "pymatgen",
     "yaml": "pyyaml",
 }
 
@@ -177,9 +179,22 @@ def test_workflow_tests_the_declared_pythons():
     matrix = yaml.safe_load(text)["jobs"]["test"]["strategy"]["matrix"]["python-version"]
     allowed = Requirement(f"python{pyproject()['requires-python']}").specifier
     assert matrix == [f"3.{minor}" for minor in range(20) if allowed.contains(f"3.{minor}")]
-    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    script = (ROOT / "tools" / "venv.sh").read_text(encoding="utf-8")
     limits = f"({matrix[0].replace('.', ', ')}) <= sys.version_info[:2] <= "
-    assert f"{limits}({matrix[-1].replace('.', ', ')})" in makefile
+    assert f"{limits}({matrix[-1].replace('.', ', ')})" in script
+
+
+def test_make_lists_at_most_ten_targets_and_pages_name_only_what_it_has():
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    assert 5 < len(re.findall(r"^\w+:.* ## ", makefile, flags=re.M)) <= 10
+    pages = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("benchmarks/*.md")]
+    pages += [ROOT / ".github" / "workflows" / "ci.yml", ROOT / ".ci" / "run"]
+    for path in pages:
+        text = path.read_text(encoding="utf-8")
+        for target in re.findall(r"(?:`|run: |^)make ([a-z-]+)(?![\w$-])", text, flags=re.M):
+            trial = ROOT / "tools" / f"{target.replace('-', '_')}.py"
+            known = re.search(rf"^(?:[\w-]+ )*{target}[ :]", makefile, flags=re.M)
+            assert known or trial.is_file(), f"{path.name} names make {target}"
 
 
 def test_code_and_cells_of_the_lessons_are_linted_and_formatted():
@@ -201,12 +216,12 @@ def test_citation_has_the_version_of_the_package():
 @pytest.mark.parametrize(
     ("pattern", "extras"),
     [
-        ("xrdclass/[!w]*.py", ["instruments"]),
+        ("xrdclass/[!w]*.py", []),
         ("xrdclass/widgets.py", ["lessons"]),
         ("notebooks/*.ipynb", ["lessons"]),
-        ("notebooks/*.py", ["lessons"]),
         ("benchmarks/*.py", ["lessons", "test", "scale"]),
-        ("tests/*.py", ["lessons", "test", "browser"]),
+        ("tests/*.py", ["lessons", "test"]),
+        ("tools/*.py", ["lessons", "test", "browser"]),
     ],
 )
 def test_imports_are_declared(pattern, extras):
@@ -266,7 +281,7 @@ def test_no_scan_is_committed():
 def test_no_file_is_large():
     sizes = {p.relative_to(ROOT): p.stat().st_size for p in repository_files()}
     # A shipped network may take 2 MB.
-    limits = {name: 2e6 if name.suffix == ".keras" else 1e6 for name in sizes}
+    limits = {name: 2e6 if name.suffix == ".npz" else 1e6 for name in sizes}
     assert not {name: size for name, size in sizes.items() if size > limits[name]}
 
 

@@ -1,9 +1,12 @@
 """RRUFF patterns: catalogue, local folder, cache and a server on this machine in RRUFF's place."""
 
+import hashlib
 import io
+import json
 import os
 import threading
 import zipfile
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import numpy as np
@@ -11,7 +14,18 @@ import pytest
 
 from xrdclass import rruff
 from xrdclass.errors import DataError, DownloadError
-from xrdclass.rruff import CATALOGUE, download, find_other_minerals, find_patterns, stand_in
+from xrdclass.files import archives, downloads
+from xrdclass.rruff import (
+    CATALOGUE,
+    MIXTURES,
+    OTHER_MINERALS,
+    download,
+    find_mixtures,
+    find_other_minerals,
+    find_patterns,
+    stand_in,
+)
+from xrdclass.scans import Scan
 
 DATA = os.environ.get("XRDCLASS_DATA")
 needs_data = pytest.mark.skipif(not DATA, reason="XRDCLASS_DATA names no folder of measured scans")
@@ -44,8 +58,9 @@ def cache(tmp_path):
 
 
 @pytest.fixture
-def server():
+def server(monkeypatch):
     """An HTTP server; ``answers[path] = (status, content, stated length or None)``."""
+    monkeypatch.setattr(downloads, "PAUSES", (0.05, 0.1))
     answers, asked = {}, []
 
     class Handler(BaseHTTPRequestHandler):
@@ -69,9 +84,34 @@ def server():
     running.server_close()
 
 
+def records(*changes):
+    """An archive with a JSON list of records, as on figshare."""
+    made = []
+    for change in changes:
+        grid = np.linspace(5, 90, 1701)
+        record = {"##NAMES": "Rutile", "##RRUFFID": "R040049", "##STATUS": "confirmed\nby eye"}
+        record |= {"x": grid.tolist(), "y": np.round(50 + 49 * np.sin(grid), 3).tolist()}
+        made.append({**record, "formula": "Ti O2", **change})
+    return archive({"rruff.json": json.dumps(made)})
+
+
+FULL = archive({RUTILE.file: pattern()})
+PAGE = b"<!DOCTYPE html><html><body>We moved</body></html>"
+
+
+def sha256(content):
+    return hashlib.sha256(content).hexdigest()
+
+
+def here(server, *entries, content=None):
+    """The entries with their single files at this server; with a checksum if content is given."""
+    known = sha256(content) if content else ""
+    return [replace(e, url=f"{server.url}/single/{e.file}", sha256=known) for e in entries]
+
+
 def fetch(server, cache, entries=(RUTILE,), **options):
-    options = {"archive_urls": [server.url + "/XY_RAW.zip"], "timeout": 5, **options}
-    return download(entries, cache, progress=False, file_url=server.url + "/single/", **options)
+    options = {"archives": {server.url + "/XY_RAW.zip": ""}, "timeout": 5, **options}
+    return download(here(server, *entries), cache, progress=False, **options)
 
 
 def test_catalogue():
@@ -82,11 +122,25 @@ def test_catalogue():
     assert kinds.count(("brookite", "measured")) == 2
     assert kinds.count(("brookite", "calculated")) == 1
     assert ANATASE.file == "Anatase__R060277-9__Powder__Xray_Data_XY_RAW__5487.txt"
-    assert not {m.lower() for m in rruff.OTHER_MINERALS} & {e.phase for e in CATALOGUE}
+    assert len(archives.ARCHIVES) == 3 and len(next(iter(archives.ARCHIVES.values()))) == 64
+
+
+def test_list_of_other_minerals_and_mixtures():
+    assert len({entry.rruff_id for entry in OTHER_MINERALS}) == 24
+    assert not {entry.mineral for entry in OTHER_MINERALS} & {e.mineral for e in CATALOGUE}
+    assert {entry.kind for entry in OTHER_MINERALS} == {"measured", "calculated or stripped"}
+    assert len(MIXTURES) == 6
+    for mixture in MIXTURES:
+        assert sum(mixture.weight_percent.values()) == pytest.approx(100, abs=0.02)
+    assert MIXTURES[0].weight_percent == {"anatase": 40.01, "zincite": 59.99}
+    for entry in OTHER_MINERALS + MIXTURES + CATALOGUE[:4]:
+        assert len(entry.sha256) == 64 and entry.url.startswith("https://")
+        assert entry.rruff_id in entry.file and entry.rruff_id in entry.url
 
 
 def test_nothing_at_hand(cache):
-    assert find_patterns(cache_dir=cache) == [] == find_other_minerals(cache_dir=cache)
+    for find in (find_patterns, find_other_minerals, find_mixtures):
+        assert find(cache_dir=cache) == []
     assert not cache.exists()
 
 
@@ -107,6 +161,8 @@ def test_local_folder(tmp_path, cache, monkeypatch):
         "Brookite__R0xxxxx.txt": pattern("R0xxxxx", "calculated by RRUFF, not measured"),
         "my TiO2-II.dat": pattern("none"),
         "Quartz__R040031.txt": pattern("R040031", "as in a copy"),
+        "r100171.csv": pattern("R100171"),
+        "CPD-1a.xy": pattern("none"),
         "Calcite__R040070-1__x.txt": pattern("R040070", "confirmed by X-ray diffraction"),
         "Anatase__R060277.zip": b"PK",
         "README": b"5 1\n",
@@ -129,9 +185,50 @@ def test_local_folder(tmp_path, cache, monkeypatch):
     assert {p.where for p in found} == {"local folder"}
     others = find_other_minerals(cache_dir=cache)
     assert [(p.name, p.phase, p.source) for p in others] == [
+        ("Baddeleyite R100171", None, "measured"),
         ("Calcite R040070", None, "measured"),
-        ("Quartz R040031", None, "not recorded"),
+        ("Quartz R040031", None, "measured"),
     ]
+    (mixture,) = find_mixtures(cache_dir=cache)
+    assert mixture.entry.weight_percent["fluorite"] == 94.81 and mixture.source == "measured"
+
+
+COUNTS = [0, 0, 0, 7, 250, 9]
+HALVES = [0, 0, 0, 7.5, 250, 9]
+
+
+@pytest.mark.parametrize(
+    "name, header, intensity, source",
+    [
+        ("Rutile__R040049.txt", {}, COUNTS, "measured"),
+        ("Rutile__R040049.txt", {}, HALVES, "measured, stripped"),
+        (
+            "Rutile__R040049.txt",
+            {"STATUS": "calculated, not measured"},
+            COUNTS,
+            "calculated by RRUFF",
+        ),
+        ("Rutile__R040049-9__x.txt", {}, COUNTS, "calculated by RRUFF"),
+        ("Rutile__R040049-9__x.txt", {"STATUS": "Measured."}, COUNTS, "measured"),
+        ("Rutile__R040049__XY_Processed.txt", {}, COUNTS, "measured, processed"),
+        ("Rutile__R040049.txt", {"INTENSITIES": "processed"}, [1.5, 0.5], "measured, processed"),
+        ("Anatase__R060277.txt", {}, COUNTS, "calculated by RRUFF"),
+        ("Tin__R060756.csv", {}, HALVES, "calculated or stripped"),
+        ("Tin__R060756.csv", {"STATUS": "as in a copy"}, COUNTS, "measured"),
+        ("Tin__R060756.csv", {}, [0.5] * 19 + [0], "measured"),  # one zero in twenty
+        ("Tin__R060756-9__x.txt", {}, HALVES, "calculated by RRUFF"),
+        ("Quartz__R040031.txt", {}, HALVES, "calculated or stripped"),
+    ],
+)
+def test_the_source_of_a_pattern(tmp_path, cache, name, header, intensity, source):
+    lines = [f"##{key}={value}" for key, value in header.items()]
+    lines += [f"{5 + i / 10:.1f}, {y}" for i, y in enumerate(np.tile(intensity, 6))]
+    (tmp_path / name).write_text("\n".join(lines))
+    (found,) = find_patterns(tmp_path, cache) + find_other_minerals(tmp_path, cache)
+    assert found.source == source
+    assert rruff.is_stripped(Scan(found.scan.two_theta, found.scan.intensity)) == (
+        intensity is HALVES
+    )
 
 
 def test_broken_local_file_gives_way_to_the_cache(tmp_path, cache):
@@ -169,23 +266,28 @@ def test_download_from_the_archive(server, cache, monkeypatch):
     assert [p.name for p in cache.iterdir()] == [RUTILE.file]
     asked = len(server.asked)
     assert fetch(server, cache) == [path] and len(server.asked) == asked  # nothing asked again
-    with pytest.raises(DownloadError, match="R060277"):
-        fetch(server, cache, CATALOGUE[:6], other=True)
-    assert sorted(p.name for p in cache.iterdir()) == [
-        "Quartz__R050125-1__x.txt",
-        RUTILE.file,
-        "Rutile__R050031-1__new.txt",
-    ]
+    with pytest.raises(DownloadError, match="2 of 6 scans are in .*R060277"):
+        fetch(server, cache, [*CATALOGUE[:4], RUTILE, CATALOGUE[5]])
+    names = sorted(p.name for p in cache.iterdir())
+    assert names == [RUTILE.file, "Rutile__R050031-1__new.txt"]
     assert not list(cache.parent.rglob("*evil*"))
-    (other,) = find_other_minerals(cache_dir=cache)
-    assert (other.name, other.source, other.where) == ("Quartz R050125", "measured", "cache")
+    minerals = [rruff.Entry(i, "Quartz", None, None, "") for i in ("R040031", "R050125")]
+    assert [p.name[:18] for p in fetch(server, cache, minerals)] == [
+        "Quartz__R040031-9_",
+        "Quartz__R050125-1_",
+    ]
+    others = find_other_minerals(cache_dir=cache)
+    assert [(p.name, p.source, p.where) for p in others] == [
+        ("Quartz R040031", "calculated by RRUFF", "cache"),
+        ("Quartz R050125", "measured", "cache"),
+    ]
 
 
 def test_second_address_then_single_files(server, cache):
     server.answers["/second.zip"] = (200, archive({RUTILE.file: pattern()}), None)
     server.answers["/single/" + ANATASE.file] = (200, pattern("R060277"), None)
-    urls = [server.url + "/XY_RAW.zip", server.url + "/second.zip"]
-    paths = fetch(server, cache, [RUTILE, ANATASE], archive_urls=urls)
+    urls = {server.url + "/XY_RAW.zip": "", server.url + "/second.zip": ""}
+    paths = fetch(server, cache, [RUTILE, ANATASE], archives=urls)
     assert [p.name for p in paths] == [RUTILE.file, ANATASE.file]
     found = find_patterns(cache_dir=cache)
     assert [(p.source, p.where) for p in found] == [
@@ -194,17 +296,82 @@ def test_second_address_then_single_files(server, cache):
     ]
 
 
-def test_find_patterns_downloads_what_is_absent(server, cache, monkeypatch):
-    monkeypatch.setattr(rruff, "ARCHIVE_URLS", (server.url + "/XY_RAW.zip",))
-    monkeypatch.setattr(rruff, "FILE_URL", server.url + "/single/")
+@pytest.mark.parametrize("numbers", [float, str])
+def test_records_of_a_known_archive_come_first_and_are_marked(server, cache, numbers):
+    grid = [numbers(x) for x in np.linspace(5, 90, 1701)]
+    content = records({"##RRUFFID": "R999999"}, {"x": grid}, {"##RRUFFID": "R060277"})
+    server.answers["/records.zip"] = (200, content, None)
+    urls = {server.url + "/records.zip": sha256(content), server.url + "/XY_RAW.zip": ""}
+    (path,) = fetch(server, cache, archives=urls)
+    assert server.asked == ["/records.zip"]
+    (found,) = find_patterns(cache_dir=cache)
+    assert (found.entry, found.source, found.scan.path) == (RUTILE, "measured, processed", path)
+    stated = found.scan.metadata
+    assert (stated["NAMES"], stated["RRUFFID"]) == ("Rutile", "R040049")
+    assert stated["STATUS"] == "confirmed by eye" and "figshare" in stated["INTENSITIES"]
+    assert len(found.scan) == 1701 and found.scan.intensity.max() == 99.0
+    (cache / RUTILE.file).write_bytes(pattern())  # raw data go before processed ones
+    assert find_patterns(cache_dir=cache)[0].source == "measured"
+
+
+@pytest.mark.parametrize(
+    "content, fault",
+    [
+        (records({"x": None}), "an empty file|no line of numbers"),
+        (records({"y": [1.0, 2.0]}), "no line of numbers"),
+        (records({"x": ["five"] * 1701}), "no line of numbers"),
+        (records({"x": [1.0], "y": [2.0]}), "did not send what was asked for"),
+        (records({"##RRUFFID": "R050031"}), "has no file of R040049"),
+        (archive({"rruff.json": "{"}), "has no file of R040049"),
+        (archive({"rruff.json": "[1"}), "has no file of R040049"),
+        (archive({"rruff.txt": "[]"}), "expected a zip archive; found a damaged one"),
+        (PAGE, "found a web page"),
+    ],
+    ids="none unequal words one other half numbers text page".split(),
+)
+def test_records_that_are_not_as_described(server, cache, content, fault):
+    server.answers["/records.zip"] = (200, content, None)
+    with pytest.raises(DownloadError, match=fault):
+        fetch(server, cache, archives={server.url + "/records.zip": sha256(content)})
+    assert list(cache.iterdir()) == []
+
+
+def test_many_records_of_any_length_are_read_in_pieces(server, cache):
+    long = {"##RRUFFID": "R999999", "formula": "Ti O2 " * 300_000}
+    content = records({"##RRUFFID": "R050031"}, long, {}, {"##RRUFFID": "R050417"}, long)
+    server.answers["/records.zip"] = (200, content, None)
+    paths = fetch(
+        server, cache, CATALOGUE[4:7], archives={server.url + "/records.zip": sha256(content)}
+    )
+    assert [path.name[:15] for path in paths] == [
+        f"Rutile__{entry.rruff_id}" for entry in CATALOGUE[4:7]
+    ]
+
+
+def test_single_files_with_a_checksum(server, cache):
+    """They need no header; another content is refused, and no archive is asked for mixtures."""
+    rows = b"".join(b"%.1f %d\n" % (x / 10, x % 7) for x in range(50, 900))
+    for entry in (RUTILE, MIXTURES[2]):
+        server.answers["/single/" + entry.file] = (200, rows + b"9", None)
+        wanted = here(server, entry, content=rows)
+        zipped = {server.url + "/XY_RAW.zip": ""}
+        with pytest.raises(DownloadError, match="asked for: another SHA-256"):
+            download(wanted, cache, progress=False, archives=zipped)
+        server.answers["/single/" + entry.file] = (200, rows, None)
+        asked = len(server.asked)
+        assert download(wanted, cache, progress=False, archives=zipped) == [cache / entry.file]
+        expected = ["/XY_RAW.zip", "/single/" + entry.file][entry is not RUTILE :]
+        assert server.asked[asked:] == expected
+        asked = len(server.asked)
+        assert download(wanted, cache, progress=False, archives=zipped)
+        assert len(server.asked) == asked
+    assert [p.entry.file for p in find_mixtures(cache_dir=cache)] == ["cpd-1a.prn"]
+
+
+def test_many_entries_say_how_many_came(server, cache):
     server.answers["/XY_RAW.zip"] = (200, archive({RUTILE.file: pattern()}), None)
-    with pytest.warns(UserWarning, match="R050031"):
-        (found,) = find_patterns(download=True, cache_dir=cache)
-    assert (found.entry, found.where) == (RUTILE, "network")
-
-
-FULL = archive({RUTILE.file: pattern()})
-PAGE = b"<!DOCTYPE html><html><body>We moved</body></html>"
+    with pytest.raises(DownloadError, match="1 of 31 scans .*R100171.*V2O5.*cpd-1g"):
+        fetch(server, cache, (RUTILE, *OTHER_MINERALS, *MIXTURES))
 
 
 @pytest.mark.parametrize(
@@ -214,13 +381,13 @@ PAGE = b"<!DOCTYPE html><html><body>We moved</body></html>"
         ((503, b"", None), (404, b"", None), "answered 503"),
         ((200, FULL[: len(FULL) // 2], None), (404, b"", None), "found a damaged one"),
         ((200, FULL[:3000], len(FULL)), (404, b"", None), "broke off"),
-        ((200, PAGE, None), (200, PAGE, None), "found a web page.*no line of numbers"),
+        ((200, PAGE, None), (200, PAGE, None), "found a web page.*to be a web page"),
         ((200, b"", None), (200, b"", None), "found other data.*empty file"),
         ((404, b"", None), (200, pattern()[:9000], len(pattern())), "broke off"),
         ((404, b"", None), (200, pattern("R050031"), None), "entry R040049.*found R050031"),
         ((404, b"", None), (200, pattern(n=500), None), "at least 1000 points.*found 500"),
         ((404, b"", None), (200, pattern(start=20), None), "from 10 to 80 degrees; found.*from 20"),
-        ((200, archive({"a/" + RUTILE.file: PAGE}), None), (404, b"", None), "no line of numbers"),
+        ((200, archive({"a/" + RUTILE.file: PAGE}), None), (404, b"", None), "to be a web page"),
         ((200, archive({"other.txt": PAGE}), None), (404, b"", None), "has no file of R040049"),
     ],
 )
@@ -310,3 +477,5 @@ def test_measured_folder(cache):
     others = find_other_minerals(DATA, cache_dir=cache)
     assert all(p.phase is None for p in others)
     assert not {p.scan.path for p in others} & {p.scan.path for p in found}
+    for p in others + find_mixtures(DATA, cache_dir=cache):  # the rule agrees with the list
+        assert p.source.startswith((p.entry.kind or p.source)[:8]), p.name

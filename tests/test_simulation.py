@@ -327,17 +327,6 @@ def test_texture_in_a_monoclinic_cell_by_hand():
         assert factor[i] == pytest.approx(weights.mean(), rel=1e-6)
 
 
-def test_original_texture_factor_by_hand():
-    table = reflections(RUTILE, 1.2)
-    variation = replace(FIXED, texture=0.8, texture_model="original")
-    drawn = drawn_as(table, texture=0.6, texture_axis=(0, 0, 1))
-    plain = peaks(table, drawn_as(table), FIXED, CU)[1][0]
-    factor = peaks(table, drawn, variation, CU)[1][0] / plain
-    assert factor[place(table, 1, 1, 0)] == pytest.approx(1 - 0.6)
-    assert factor[place(table, 1, 0, 1)] == pytest.approx(1 - 0.6 * (1 - 1 / np.sqrt(2)))
-    assert factor[place(table, 0, 0, 2)] == pytest.approx(1)
-
-
 def test_texture_is_drawn_as_strong_as_stated():
     table = reflections(RUTILE, 1.5)
     drawn = draw(table, ORIGINAL, 4000, np.random.default_rng(1))
@@ -413,13 +402,20 @@ def assert_same(one, other):
         assert np.array_equal(values, other.parameters[key]), key
 
 
-def test_same_seed_same_bits_whatever_the_number_of_processes():
+def test_same_seed_same_bits_with_a_progress_bar_or_without():
     settings = (PHASES[2:4], BLOCK + 2, REALISTIC, TwoThetaGrid(25, 35, 0.1), "Cu")
-    alone = simulate(*settings, seed=7)
-    assert len(alone) == 2 * (BLOCK + 2)
-    for processes in (1, 2, 3):
-        assert_same(simulate(*settings, seed=7, processes=processes), alone)
+    alone, told = simulate(*settings, seed=7), []
+
+    def bar(batches, total):
+        for batch in batches:
+            told.append((len(batch), total))
+            yield batch
+
+    assert len(alone) == 2 * (BLOCK + 2) and alone.wavelength == CU.mean
+    assert_same(simulate(*settings, seed=7, progress=bar), alone)
+    assert told == [(BLOCK, 4), (BLOCK, 4), (2, 4), (2, 4)]
     assert not np.array_equal(simulate(*settings, seed=8).intensity, alone.intensity)
+    assert simulate(PHASES[:1], 1, grid=GRID, wavelength="Co").wavelength == 1.79026
 
 
 def test_batches_are_the_same_patterns_the_phases_taking_turns():
@@ -460,7 +456,7 @@ def test_streaming_holds_a_few_blocks_only():
     + [("domain_size", (0, 10)), ("domain_size", (30, 20)), ("domain_size", (1, np.inf))]
     + [("micro_strain", (0.1, 0.0)), ("micro_strain", (-0.1, 0.1))]
     + [("profile", "triangle"), ("eta", (0.5, 1.2)), ("eta", (0.9, 0.1)), ("radius", 0)]
-    + [("texture_model", "random")],
+    + [("caglioti", ((0, 1), (0, 1))), ("caglioti", (1, 0, 0)), ("k_alpha2", "yes")],
 )
 def test_impossible_variations_are_refused(name, value):
     with pytest.raises(DataError, match=f"{name} must be .*; got"):

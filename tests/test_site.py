@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parent.parent
 LESSONS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 
 
-build = load_script("docs/site/build.py")
+build = load_script("tools/site/build.py")
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +28,7 @@ def site(tmp_path_factory):
     if importlib.util.find_spec("sphinx_book_theme") is None:
         pytest.skip("the extra 'site' is not installed: make site installs it")
     out = tmp_path_factory.mktemp("site") / "html"
-    command = [sys.executable, ROOT / "docs" / "site" / "build.py", "--out", out]
+    command = [sys.executable, ROOT / "tools" / "site" / "build.py", "--out", out]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-2000:]
     return out
@@ -98,7 +98,7 @@ def test_every_lesson_is_a_page_with_pictures_formulas_and_search(site):
 def test_a_folder_of_other_files_is_left_alone(tmp_path):
     pytest.importorskip("sphinx", reason="the extra 'site' is not installed: make site installs it")
     (tmp_path / "mine.txt").write_text("mine")
-    command = [sys.executable, ROOT / "docs" / "site" / "build.py", "--out", tmp_path]
+    command = [sys.executable, ROOT / "tools" / "site" / "build.py", "--out", tmp_path]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 1 and "holds files that are no such site" in done.stderr
     assert [p.name for p in tmp_path.iterdir()] == ["mine.txt"]

@@ -12,7 +12,7 @@ from load_script import load_script
 ROOT = Path(__file__).resolve().parent.parent
 
 
-slides = load_script("docs/slides/build.py")
+slides = load_script("tools/slides/build.py")
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PATHS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 
 
-student = load_script("notebooks/student.py")
+student = load_script("tools/student.py")
 
 
 @pytest.fixture(scope="module")

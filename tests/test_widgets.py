@@ -24,7 +24,7 @@ import pytest
 
 from xrdclass import plots, widgets
 from xrdclass.errors import DataError
-from xrdclass.evaluation import Verdict
+from xrdclass.findings import Finding
 from xrdclass.scans import Scan
 from xrdclass.widgets import Slider, explore, read_my_scan
 
@@ -35,7 +35,12 @@ X = np.linspace(20, 60, 2000)
 def shown(monkeypatch):
     """What is displayed, in order."""
     outputs = []
-    monkeypatch.setattr("IPython.display.display", lambda data, raw: outputs.append(data))
+
+    def display(data, raw, metadata):
+        assert raw and set(metadata) == set(data) & {"image/png"}
+        outputs.append(data)
+
+    monkeypatch.setattr("IPython.display.display", display)
     yield outputs
     plt.close("all")
 
@@ -50,7 +55,7 @@ def built(monkeypatch):
 
 def peak(update=None):
     """A figure with one peak that a slider moves, shown with its slider."""
-    figure, axes = plt.subplots(figsize=(9, 3.4))
+    figure, axes = plots.new_figure(figsize=(9, 3.4))
     (curve,) = axes.plot(X, X)
     axes.set(ylim=(0, 1.1))
 
@@ -80,6 +85,7 @@ def test_a_moved_slider_changes_picture_sentence_and_alt_text(shown, built):
     assert image.value != before
     assert "peak at 45.0 &lt;degrees&gt;" in status.value
     assert 'alt="The figure for place (degrees) 45.' in image.value
+    assert "width: 720px" in image.value, "As wide as stored: half of its pixels."
     slider.value = 30
     assert image.value == before, "The same settings give the same picture."
 
@@ -131,8 +137,10 @@ def answer(scan):
         raise DataError(f"{scan.name}: no phase <can> be named.")
     phase = "rutile" if angle < 40 else "anatase"
     notes = ("Measured with Co radiation.",) if scan.wavelength == 1.7903 else ()
-    verdict = Verdict(scan.name, (phase,), angle > 45, {"anatase": 0.01, phase: 0.99}, notes)
-    return plots.plot_verdict(scan, verdict), verdict
+    probability = {"anatase": 0.01, phase: 0.99}
+    seen = scan.two_theta, scan.intensity, 1.54184, "assumed"
+    finding = Finding(scan.name, (phase,), angle > 45, probability, notes, *seen)
+    return plots.plot_finding(finding), finding
 
 
 EXAMPLE = Scan(X, np.exp(-((X - 30) ** 2)), "an example", wavelength=1.5406)
@@ -228,7 +236,7 @@ def test_what_cannot_be_answered_is_said_in_a_sentence(upload, monkeypatch):
     assert "an empty file" in upload(**{"empty.xy": b""})
     assert "empty.zip: expected a powder scan" in upload(**{"empty.zip": b"PK\3\4" + bytes(90)})
     monkeypatch.setattr("xrdclass.scans.MAX_BYTES", 100)
-    assert "large.xy has 0 MB; no scan is expected" in upload(**{"large.xy": scan_file()})
+    assert "large.xy has 0 MB; a powder scan" in upload(**{"large.xy": scan_file()})
     monkeypatch.setattr(widgets, "parse_scan", lambda *a: 1 / 0)
     assert "mine.xy: ZeroDivisionError: division by zero" in upload(**{"mine.xy": scan_file()})
 

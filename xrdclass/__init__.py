@@ -5,6 +5,7 @@ Modules are imported by name.  In the order of the data, with the lesson that te
 lesson  module                 holds
 ------  ---------------------  -------------------------------------------------------------
         errors                 errors whose message is a sentence for the user
+        settings               settings that are declared once: checked, documented, printed
         exercises              what the checks of the exercises say
 01      phases                 Phase, load_phases: crystal structures from CIF files
 01 02   diffraction            where lines lie and how strong they are
@@ -18,6 +19,7 @@ lesson  module                 holds
 05      training               Classifier, fit
 06 07   evaluation             what answers are worth: likeness, attention, calibration
 08      identify.foreign       invented crystals, to learn what is none of the phases
+08      identify.laboratory    Laboratory: ranges and probabilities of samples and instruments
 08 09   identify.mixtures      mixtures as laboratories measure them
 08      identify.background    scans above their background, and what the network sees of them
 08      identify.network       the proposing network's forward pass, in NumPy
@@ -26,14 +28,19 @@ lesson  module                 holds
 09      identify.weights       the phases found, fitted together: their parts of the scan
 08 09   identify.identifier    Identifier, load_model: which phases, how much of each, what else
 10      identify.train         train_identifier
+        check                  what a folder of CIF files gives: densities, distances, twins
         plots                  every figure
+01 04   drawings               unit cells, Bragg's law, kernels and layers
         widgets                sliders and the upload button
         answers                what the command line prints and draws for each scan
         __main__               the command line
 
 `files` holds all that trusts neither disk nor network, which no lesson opens: files.writing,
-files.downloads, files.quiet_keras, files.networks and files.kept_runs.  It knows nothing of the
-other modules but errors, and any of them may ask it.
+files.downloads, files.archives, files.wavelengths, files.reading, files.columns, files.text,
+files.listings, files.instruments, files.space_groups, files.cif, files.cif_writing,
+files.quiet_keras, files.networks and files.kept_runs.  It knows nothing of the other modules but
+errors, and any of them may ask it.
+errors, and any of them may ask it.
 """
 
 __version__ = "0.1.0"

@@ -6,11 +6,12 @@ import argparse
 import os
 import sys
 import warnings
+from functools import partial
 from pathlib import Path
 
 from . import __version__
 from .answers import printable, unexpected
-from .errors import DataError, UserError
+from .errors import DataError, DownloadError, UserError
 from .files.writing import check_target
 
 
@@ -89,7 +90,6 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--n-train", type=_count, default=100, help="a phase (%(default)s)")
     sub.add_argument("--n-val", type=_whole, default=20, help="a phase (%(default)s)")
     sub.add_argument("--seed", type=_whole, default=0)
-    sub.add_argument("--processes", type=_count, default=1)
     sub.add_argument("--force", action="store_true", help="overwrite existing files")
 
     sub = command("add-noise", _add_noise, "Add background and counting noise to patterns.")
@@ -126,19 +126,38 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--rounds", type=_count, default=3, help="portions of them (%(default)s)")
     sub.add_argument("--crystals", type=_count, default=800, help="invented (%(default)s)")
     sub.add_argument("--judged", type=_count, default=4000, help="mixtures (%(default)s)")
+    sub.add_argument("--strain", type=float, help="largest change of a cell length, relative")
+    sub.add_argument("--domain-sizes", nargs=2, type=float, metavar="NM", help="of crystallites")
+    sub.add_argument("--two-theta", nargs=2, type=float, metavar="DEGREES", help="of all scans")
+    sub.add_argument(
+        "--set",
+        nargs="+",
+        action="append",
+        default=[],
+        metavar=("NAME", "VALUE"),
+        help="another setting of the samples to expect",
+    )
     sub.add_argument("--seed", type=_whole, default=0)
     sub.add_argument("--force", action="store_true", help="overwrite an existing file")
 
     sub = command("identify", _identify, "Name the phases in measured scans.")
     sub.add_argument("scans", nargs="+", metavar="SCAN", help="scan file")
     sub.add_argument("--model", help="file of train or train-identifier; default: the one for TiO2")
-    sub.add_argument("--wavelength", help="Cu, Co, Mo, Fe, Cr or Å, if the file does not say")
+    sub.add_argument("--wavelength", help="such as Co, CoKa1, 1.789, 0.1789nm or 17.4keV")
+    sub.add_argument("--axis", help="2theta, theta, q (1/Å), q_nm (1/nm) or d (Å)")
+    sub.add_argument("--columns", nargs=2, metavar=("X", "Y"), help="numbers from 1, or names")
+    sub.add_argument("--scan", type=_count, help="which one of a file with several")
     sub.add_argument("--format", choices=("table", "json", "csv"), default="table")
     sub.add_argument("--plot", metavar="DIR", help="draw each scan into a folder")
     sub.add_argument("--force", action="store_true", help="overwrite existing plots")
 
+    sub = command("check", _check, "Say what a folder of CIF files gives, and which are twins.")
+    sub.add_argument("cif_dir", help="folder of CIF files")
+    sub.add_argument("--wavelength", default="Cu", help="Cu, Co, Mo, Fe, Cr or Å (%(default)s)")
+
     sub = command("rruff", _rruff, "List the RRUFF patterns and where each comes from.")
     sub.add_argument("--download", action="store_true", help="fetch what is missing")
+    sub.add_argument("--other", action="store_true", help="also other minerals and mixtures")
     sub.add_argument("--dir", help="folder of scans to look in; default: $XRDCLASS_DATA")
     return parser
 
@@ -167,9 +186,9 @@ def _simulate(options) -> None:
     import numpy as np
 
     from .files.writing import write_safely
-    from .patterns import PatternSet, TwoThetaGrid
+    from .patterns import TwoThetaGrid
     from .phases import load_phases
-    from .simulation import BLOCK, Variation, simulate_batches
+    from .simulation import Variation, simulate
 
     if not (options.out or options.npy):
         raise DataError("Say where to write the patterns: --out FILE.npz, --npy DIR or both.")
@@ -187,30 +206,18 @@ def _simulate(options) -> None:
     )
     grid = TwoThetaGrid(*options.two_theta, options.step)
     n = options.n_train + options.n_val
-    batches = simulate_batches(
-        phases, n, variation, grid, options.wavelength, options.seed, options.processes
-    )
-    blocks = list(_bar(batches, len(phases) * -(-n // BLOCK), "simulating"))
-    blocks.sort(key=lambda block: block.labels[0])
-    patterns = PatternSet.concatenate(blocks)
-    is_validation = np.arange(len(patterns)) % n >= options.n_train
-    patterns.parameters["is_validation"] = is_validation
-    patterns.parameters["wavelength"] = np.full(len(patterns), _mean(options.wavelength))
+    bar = partial(_bar, description="simulating")
+    patterns = simulate(phases, n, variation, grid, options.wavelength, options.seed, bar)
+    patterns.validation = np.arange(len(patterns)) % n >= options.n_train
     if options.out:
         patterns.save(options.out, overwrite=options.force)
     for path in targets:
-        chosen = patterns.subset(is_validation == path.stem.endswith("val"))
+        chosen = patterns.subset(patterns.validation == path.stem.endswith("val"))
         array = chosen.intensity if path.stem.startswith("x") else chosen.labels
         write_safely(path, lambda file, array=array: np.save(file, array), options.force)
     names = ", ".join(f"{label} {name}" for label, name in enumerate(patterns.names))
     places = " and ".join(str(p) for p in (options.out, options.npy) if p)
     print(f"{len(patterns)} patterns of {len(phases)} phases ({names}) in {places}")
-
-
-def _mean(wavelength) -> float:
-    from .diffraction import radiation
-
-    return radiation(wavelength).mean
 
 
 def _add_noise(options) -> None:
@@ -231,12 +238,11 @@ def _train(options) -> None:
 
     check_target(options.out, options.force, ".keras")
     patterns = PatternSet.load(options.patterns)
-    held_back = patterns.parameters.get("is_validation")
-    if held_back is None or not held_back.any():
-        train, validation = split(patterns, 1 / 6, options.seed)
+    if patterns.validation.any():
+        chosen = patterns.validation
+        train, validation = patterns.subset(~chosen), patterns.subset(chosen)
     else:
-        train, validation = patterns.subset(~held_back), patterns.subset(held_back)
-    lengths = patterns.parameters.get("wavelength")
+        train, validation = split(patterns, 1 / 6, options.seed)
     keep = Path(options.out).with_suffix(".training")
     classifier = _stoppable(
         fit,
@@ -247,7 +253,6 @@ def _train(options) -> None:
         epochs=options.epochs,
         batch_size=options.batch_size,
         seed=options.seed,
-        wavelength="Cu" if lengths is None or not len(lengths) else float(lengths[0]),
     )
     classifier.save(options.out, overwrite=options.force)
     Keeper.remove(keep)
@@ -272,11 +277,48 @@ def _stoppable(train, keep: Path, *arguments, **settings):
         raise
 
 
+def _laboratory(options):
+    """The samples to expect, as the options of train-identifier say."""
+    from dataclasses import fields
+
+    from .identify.laboratory import Laboratory
+
+    given = {name: values for name, *values in options.set}
+    known = [f.name for f in fields(Laboratory)]
+    if wrong := sorted(given.keys() - set(known)):
+        raise DataError(f"There is no setting {wrong[0]!r}; these are known: {', '.join(known)}.")
+    changes = {}
+    for name, values in given.items():
+        numbers = tuple(_number(value) for value in values)
+        changes[name] = numbers[0] if len(numbers) == 1 else numbers
+    if options.strain is not None:
+        changes["strain"] = options.strain
+    if options.domain_sizes:
+        changes["domain_size"] = tuple(options.domain_sizes)
+    if options.two_theta:
+        low, high = options.two_theta
+        changes |= {
+            "start": (low, low),
+            "stop": (high, high),
+            "whole_start": 0.0,
+            "whole_stop": 0.0,
+        }
+    return Laboratory(**changes)
+
+
+def _number(text: str):
+    try:
+        return float(text)
+    except ValueError:
+        return text
+
+
 def _train_identifier(options) -> None:
     from .files.kept_runs import Keeper
     from .identify.train import train_identifier
     from .phases import load_phases
 
+    laboratory = _laboratory(options)
     check_target(options.out, options.force, ".npz")
     keep = Path(options.out).with_suffix(".training")
     identifier = _stoppable(
@@ -288,6 +330,7 @@ def _train_identifier(options) -> None:
         n_judged=options.judged,
         rounds=options.rounds,
         seed=options.seed,
+        laboratory=laboratory,
         report=lambda line: print(line, file=sys.stderr, flush=True),
     )
     identifier.save(options.out, overwrite=options.force)
@@ -302,23 +345,27 @@ def _train_identifier(options) -> None:
 
 def _identify(options) -> int:
     from .answers import CHUNK, PRINTERS, answer_each, write_picture
+    from .diffraction import radiation
     from .identify.identifier import SHIPPED, load_model
     from .scans import read_scan
 
     if options.wavelength:
-        _mean(options.wavelength)  # a wrong name is one error, not one a file
+        radiation(options.wavelength)  # a wrong name is one error, not one a file
     model, failed, picture = load_model(options.model or SHIPPED), [], None
     if options.plot:
 
         def picture(finding, name):
             write_picture(finding, Path(options.plot) / name, options.force)
 
+    def read(path):
+        return read_scan(path, options.wavelength, options.axis, options.columns, options.scan)
+
     def answers():
         # On a terminal the answers, which come one by one, are progress enough.
         shown = sys.stdout.isatty()
         paths = options.scans if shown else _bar(options.scans, len(options.scans), "identifying")
         for answer, problem in answer_each(
-            paths, read_scan, lambda scans: model.identify(scans, options.wavelength), picture
+            paths, read, lambda scans: model.identify(scans, options.wavelength), picture
         ):
             if problem is not None:
                 failed.append(answer["file"])
@@ -332,18 +379,36 @@ def _identify(options) -> int:
     return 1 if failed else 0
 
 
-def _rruff(options) -> None:
-    from .rruff import CATALOGUE, find_patterns
+def _check(options) -> int:
+    from .check import print_check
 
-    found = {p.entry.rruff_id: p for p in find_patterns(options.dir, download=options.download)}
-    entries = list(CATALOGUE) + [
-        p.entry for key, p in found.items() if key not in {e.rruff_id for e in CATALOGUE}
-    ]
-    for entry in entries:
-        pattern = found.get(entry.rruff_id)
-        state = f"{pattern.source}, {pattern.where}" if pattern else "not at hand"
-        print(f"{entry.rruff_id:9s}{entry.phase or entry.mineral:12s}{state}")
-    if len(found) < len(CATALOGUE) and not options.download:
+    return 0 if print_check(options.cif_dir, options.wavelength) else 1
+
+
+def _rruff(options) -> None:
+    from . import rruff
+
+    def at_hand():
+        found = rruff.find_patterns(options.dir)
+        if options.other:
+            found += rruff.find_other_minerals(options.dir) + rruff.find_mixtures(options.dir)
+        return {p.entry.rruff_id: p for p in found}
+
+    wanted = rruff.CATALOGUE
+    if options.other:
+        wanted += rruff.OTHER_MINERALS + rruff.MIXTURES
+    found = at_hand()
+    if options.download:
+        try:
+            rruff.download([entry for entry in wanted if entry.rruff_id not in found])
+        except DownloadError as error:
+            _complain(error, 0)
+        found = at_hand()
+    listed = {e.rruff_id: e for e in (*wanted, *(p.entry for p in found.values()))}
+    for key, entry in listed.items():
+        state = f"{found[key].source}, {found[key].where}" if key in found else "not at hand"
+        print(f"{key:32s}{entry.phase or entry.mineral:14s}{state}")
+    if not found.keys() >= {e.rruff_id for e in wanted} and not options.download:
         print("Fetch what is missing with --download, or name a folder of scans with --dir.")
 
 

@@ -92,6 +92,7 @@ def _as_json(finding) -> dict:
         "warnings": list(finding.warnings),
         "wavelength": round(finding.wavelength, 6),
         "wavelength_source": finding.wavelength_source,
+        "two_theta": [round(float(end), 3) for end in finding.two_theta[[0, -1]]],
     }
     if finding.threshold is not None:
         answer["threshold"] = round(finding.threshold, 4)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from .errors import DataError
+from .files.wavelengths import anode, in_angstrom
 
 if TYPE_CHECKING:
     from .phases import Phase
@@ -37,13 +38,16 @@ RADIATIONS = {
         Radiation("Mo", 0.71073, 0.709317, 0.713607),
     )
 }
+#: Silver (Deslattes et al.), which lesson 01 leaves out.
+_SELDOM = {"Ag": Radiation("Ag", 0.56089, 0.559422, 0.563813)}
 
 
 def radiation(value) -> Radiation:
-    """The radiation meant by a name ("Cu", "CuKa", "Co Kα") or by a wavelength in Å.
+    """The radiation meant by a name, a wavelength or an energy.
 
-    A number within 0.002 Å of an anode's doublet means that anode's; any other number is a
-    single line, such as a synchrotron's, without a doublet.
+    Names are "Cu", "CuKa1", "Co Kα", "cobalt"; lengths are in Å unless they have a unit, as
+    "0.179 nm" or "17.4 keV" do. A length within 0.002 Å of an anode's doublet means that
+    anode's; any other is a single line, such as a synchrotron's, without a doublet.
 
     Raises
     ------
@@ -57,22 +61,16 @@ def radiation(value) -> Radiation:
     """
     if isinstance(value, Radiation):
         return value
-    text = str(value).strip()
-    name = text.lower().replace("α", "a").replace(" ", "").replace("-", "")
-    for suffix in ("kalpha", "ka"):
-        name = name.removesuffix(suffix)
-    if name.capitalize() in RADIATIONS:
-        return RADIATIONS[name.capitalize()]
-    try:
-        length = float(value)
-    except (TypeError, ValueError):
-        length = 0.0
+    text, tubes = str(value).strip(), RADIATIONS | _SELDOM
+    if (name := anode(text)) in tubes:
+        return tubes[name]
+    length = in_angstrom(text) or 0.0
     if not 0.1 <= length <= 10:
         raise DataError(
-            f"Expected a wavelength in Å between 0.1 and 10, or one of {', '.join(RADIATIONS)}; "
-            f"got {text!r}."
+            f"Expected a wavelength in Å between 0.1 and 10, or one of {', '.join(tubes)}, or one "
+            f"with a unit such as '0.179 nm' or '17.4 keV'; got {text!r}."
         )
-    for known in RADIATIONS.values():
+    for known in tubes.values():
         if known.k_alpha1 - 0.002 < length < known.k_alpha2 + 0.002:
             return known
     return Radiation(f"{length:g} Å", length, length, length)
@@ -121,7 +119,7 @@ def reflections(phase: Phase, d_min: float, strain: float = 0.0) -> Reflections:
     rotations, cartesian = _point_group(structure)
     strain_basis = _strain_basis(cartesian)
     d_min = d_min / (1 + strain * _largest_stretch(strain_basis))
-    hkl = _indices_within(lattice, d_min)
+    hkl, _ = planes_within(lattice, d_min)
 
     # The first of each set of equivalents (the largest code) stands for all of them.
     images = np.einsum("nk,gkl->ngl", hkl, rotations)
@@ -141,7 +139,7 @@ def reflections(phase: Phase, d_min: float, strain: float = 0.0) -> Reflections:
         equivalents=images[present][:, : len(rotations) // 2],
         elements=tuple(elements),
         geometric=geometric[present],
-        scattering=np.array([_scattering_parameters(e) for e in elements]),
+        scattering=np.array([scattering_parameters(e) for e in elements]),
         strain_basis=strain_basis,
     )
 
@@ -170,13 +168,14 @@ def _point_group(structure) -> tuple[np.ndarray, np.ndarray]:
     return np.concatenate([proper, -proper]), cartesian
 
 
-def _indices_within(lattice: np.ndarray, d_min: float) -> np.ndarray:
-    """All hkl, (n, 3), except 000, with d >= d_min."""
+def planes_within(lattice: np.ndarray, d_min: float) -> tuple[np.ndarray, np.ndarray]:
+    """All hkl, (n, 3), except 000, whose d-spacing is at least ``d_min`` Å, and these, (n,)."""
     largest = np.floor(np.linalg.norm(lattice, axis=1) / d_min).astype(int)
     axes = [np.arange(-m, m + 1) for m in largest]
     hkl = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, 3)
     hkl = hkl[hkl.any(axis=1)]
-    return hkl[d_spacing(hkl, lattice) >= d_min]
+    d = d_spacing(hkl, lattice)
+    return hkl[d >= d_min], d[d >= d_min]
 
 
 def _code(hkl: np.ndarray) -> np.ndarray:
@@ -195,25 +194,22 @@ def _scatterers(structure) -> tuple[list[str], np.ndarray, np.ndarray]:
     return elements, occupancy, coordinates
 
 
-def atomic_scattering_factor(symbol: str, s_squared) -> np.ndarray:
-    """Electrons that an atom scatters like, f = Z - 41.78214 s^2 sum a exp(-b s^2).
+def atomic_scattering_factor(parameters, s_squared: np.ndarray, dispersion=0.0) -> np.ndarray:
+    """Electrons that an atom scatters like, f = Z - 41.78214 s^2 sum a exp(-b s^2) + dispersion.
 
-    The parameters a and b are those that pymatgen ships; ``s_squared`` is (sin theta / lambda)^2
-    in Å^-2, of any shape.
+    ``parameters`` are an element's `scattering_parameters`; ``s_squared`` is
+    (sin theta / lambda)^2 in Å^-2, of any shape.
     """
-    return _scattering_factor(_scattering_parameters(symbol), np.asarray(s_squared, dtype=float))
-
-
-def _scattering_factor(parameters, s_squared: np.ndarray) -> np.ndarray:
     z, a, b = parameters[0], parameters[1:5], parameters[5:]
     total = np.zeros_like(s_squared)
     for a_i, b_i in zip(a, b, strict=True):
         total += a_i * np.exp(-b_i * s_squared)
-    return z - 41.78214 * s_squared * total
+    return z + dispersion - 41.78214 * s_squared * total
 
 
 @cache
-def _scattering_parameters(symbol: str) -> np.ndarray:
+def scattering_parameters(symbol: str) -> np.ndarray:
+    """Z, four a and four b of an element, (9,), as pymatgen ships them."""
     from pymatgen.analysis.diffraction.xrd import ATOMIC_SCATTERING_PARAMS
     from pymatgen.core import Element
 
@@ -249,31 +245,21 @@ def _largest_stretch(basis: np.ndarray) -> float:
 
 
 def reciprocal_metric(lattice) -> np.ndarray:
-    """G* of cells whose vectors are the rows of ``lattice``, (..., 3, 3): 1/d^2 = h G* h, Å^-2."""
+    """G*, Å^-2, of cells whose vectors are the rows of ``lattice``, (3, 3) or (n, 3, 3)."""
     inverse = np.linalg.inv(lattice)
     return inverse.swapaxes(-1, -2) @ inverse
 
 
-def d_spacing(hkl, lattice) -> np.ndarray:
-    """Distances of lattice planes, Å.
-
-    Parameters
-    ----------
-    hkl : int, (r, 3), none of them 000
-    lattice : float, (3, 3) or (n, 3, 3), rows are the cell vectors in Å
-
-    Returns
-    -------
-    float, (r,) or (n, r)
-    """
-    return 1 / np.sqrt(_inverse_square(hkl, reciprocal_metric(lattice)))
-
-
-def _inverse_square(hkl, metric) -> np.ndarray:
-    """1/d^2 = h G* h, (r,) or (n, r)."""
+def inverse_square(hkl, metric) -> np.ndarray:
+    """1/d^2 = h G* h of hkl, (r, 3), for one metric or for n: (r,) or (n, r), Å^-2."""
     h, k, m = np.asarray(hkl, dtype=float).T
     quadratic = np.stack([h * h, k * k, m * m, 2 * k * m, 2 * h * m, 2 * h * k])
     return metric[..., (0, 1, 2, 1, 0, 0), (0, 1, 2, 2, 2, 1)] @ quadratic
+
+
+def d_spacing(hkl, lattice) -> np.ndarray:
+    """Distances of the planes hkl, (r, 3), not 000, of one cell or of n: (r,) or (n, r), Å."""
+    return 1 / np.sqrt(inverse_square(hkl, reciprocal_metric(lattice)))
 
 
 def structure_factor(table: Reflections, s_squared, dispersion=0.0) -> np.ndarray:
@@ -291,7 +277,7 @@ def structure_factor(table: Reflections, s_squared, dispersion=0.0) -> np.ndarra
     """
     added = np.broadcast_to(dispersion, len(table.elements))
     parts = zip(table.scattering, added, table.geometric.T, strict=True)
-    return sum((_scattering_factor(p, s_squared) + extra) * g for p, extra, g in parts)
+    return sum(atomic_scattering_factor(p, s_squared, extra) * g for p, extra, g in parts)
 
 
 def lorentz_polarisation(theta) -> np.ndarray:
@@ -318,7 +304,7 @@ def bragg(table: Reflections, wavelength: float, strain: np.ndarray):
     reciprocal_metric : float, (n, 3, 3), so that 1/d^2 = h G* h, Å^-2
     """
     metric = reciprocal_metric(table.lattice @ (np.eye(3) + strain))
-    s_squared = _inverse_square(table.hkl, metric) / 4  # (sin theta / lambda)^2
+    s_squared = inverse_square(table.hkl, metric) / 4  # (sin theta / lambda)^2
     sine = wavelength * np.sqrt(s_squared)
     theta = np.arcsin(np.where(sine < 1, sine, np.nan))
     factor = structure_factor(table, s_squared)

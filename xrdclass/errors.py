@@ -23,12 +23,3 @@ class DownloadError(UserError):
 
 class DataError(UserError):
     """Patterns or settings do not fit together."""
-
-
-def need_range(name, value):
-    """Raise a `DataError` unless a setting is a range: two numbers, smallest and largest."""
-    two = isinstance(value, (tuple, list)) or getattr(value, "shape", None) == (2,)
-    if not two or len(value) != 2 or any(isinstance(v, (str, type(None))) for v in value):
-        raise DataError(
-            f"{name} must be a range, two numbers such as (1, 2) or twice the same; got {value!r}."
-        )

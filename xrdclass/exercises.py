@@ -61,7 +61,7 @@ def slip(value, slips, rtol=0.01) -> str:
 
     Parameters
     ----------
-    value : a number
+    value : a number, or as many as each wrong answer has
     slips : sentence -> the wrong number that this slip gives
     rtol : how near the answer has to be, in parts of that number
 
@@ -77,6 +77,37 @@ def slip(value, slips, rtol=0.01) -> str:
     ''
     """
     for sentence, wrong in slips.items():
-        if abs(value - wrong) <= rtol * abs(wrong) + 1e-12:
+        if np.allclose(value, wrong, rtol=rtol, atol=1e-12):
             return sentence
     return ""
+
+
+def check(answer, right, slips=None, hint="", tol=0.01, name="this") -> None:
+    """Print one sentence about an answer: why it cannot be checked, or how it compares.
+
+    Parameters
+    ----------
+    answer : the reader's answer
+    right : the right one, a number or an array; a right answer has its shape
+    slips : sentence -> the wrong answer that this slip gives
+    hint : what to say of any other wrong answer
+    tol : how near the answer has to be, in parts of each number
+    name : what to call the answer
+
+    Examples
+    --------
+    >>> check(18.2, 18.1)
+    Right.
+    >>> check(181, 18.1, {"That is in Å, not in nm.": 181})
+    Not yet. That is in Å, not in nm.
+    >>> check(20, 18.1, hint="What is the width in radians?")
+    Not yet. What is the width in radians?
+    >>> check(..., 18.1, name="size")
+    Replace the dots first: size has no answer yet.
+    """
+    if problem := unusable(np.shape(right), **{name: answer}):
+        print(problem)
+    elif np.allclose(answer, right, rtol=tol, atol=1e-12):
+        print("Right.")
+    else:
+        print(f"Not yet. {slip(answer, slips or {}, tol) or hint}".strip())

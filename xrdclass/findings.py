@@ -24,8 +24,8 @@ class Finding:
         with one answer out of several, cannot know, and always says False
     probability : for each phase, 0...1
     warnings : sentences about what makes the answer doubtful
-    two_theta, signal : float, (points,), degrees and what the network was shown of the scan: its
-        intensity, or an identifier's: above the background, strongest point 1
+    two_theta, signal : float, (points,), degrees and what the network was shown of the scan, where
+        it has data: its intensity, or an identifier's: above the background, strongest point 1
     wavelength, wavelength_source : Å, and who said so: "given" by the caller, "stated" by the
         file, or "assumed"
     threshold : a phase is named from this probability on; None if the likeliest always is
@@ -69,7 +69,7 @@ class GridScan:
     intensity : float32, (grid.n_points,); beyond the scan's ends its outermost intensity
     covered : bool, (grid.n_points,), where the scan has data
     radiation, source : of the measurement, and who said so; see `Finding`
-    warnings : sentences about what was changed
+    warnings : the scan's own, and sentences about what was changed
     """
 
     intensity: np.ndarray
@@ -95,12 +95,12 @@ def on_grid(scan: Scan, grid: TwoThetaGrid, wavelength="Cu", measured_with=None)
     shown = radiation(wavelength)
     measured = radiation(measured_with or scan.wavelength or shown)
     source = "given" if measured_with else "stated" if scan.wavelength else "assumed"
-    two_theta, intensity, warnings = scan.two_theta, scan.intensity, ()
+    two_theta, intensity, warnings = scan.two_theta, scan.intensity, scan.warnings
     if abs(measured.mean - shown.mean) > 1e-3:
         two_theta = convert_two_theta(two_theta, measured, shown)
         reached = np.isfinite(two_theta)
         two_theta, intensity = two_theta[reached], intensity[reached]
-        warnings = (
+        warnings += (
             f"Measured with {measured.name} radiation; its angles were converted to {shown.name}.",
         )
     try:

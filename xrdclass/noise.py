@@ -2,47 +2,30 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from .errors import DataError, need_range
-from .patterns import PatternSet
-
-#: Patterns that share one random stream. Part of what a seed means.
-BLOCK = 128
+from .errors import DataError
+from .patterns import BLOCK, PatternSet
+from .settings import Settings, setting
 
 
 @dataclass(frozen=True)
-class Noise:
+class Noise(Settings):
     """Ranges, (smallest, largest), of what is added to clean patterns.
 
-    Air, background and hump are heights in parts of the pattern's strongest point, drawn evenly.
-
-    Attributes
-    ----------
-    air : scattering by air at the first angle, from where it falls
-    background : the highest point of a random smooth curve
-    hump : the top of an amorphous hump
-    counts : of the strongest point above all that; drawn evenly in the logarithm. The standard
-        deviation of N counts is sqrt(N): 10,000 counts mean noise of 1 %, 400 counts of 5 %.
+    Air, background and hump are heights in parts of the pattern's strongest point, drawn evenly;
+    counts evenly in the logarithm. The standard deviation of N counts is sqrt(N): 10,000 counts
+    mean noise of 1 %, 400 counts of 5 %.
     """
 
-    air: tuple[float, float] = (0.0, 0.3)
-    background: tuple[float, float] = (0.0, 0.3)
-    hump: tuple[float, float] = (0.0, 0.1)
-    counts: tuple[float, float] = (400.0, 10_000.0)
-
-    def __post_init__(self):
-        for name in ("air", "background", "hump", "counts"):
-            need_range(name, getattr(self, name))
-            low, high = getattr(self, name)
-            if not 0 <= low <= high < np.inf:
-                raise DataError(
-                    f"{name} must be two numbers, 0 or more, rising; got {low}, {high}."
-                )
-        if not 0 < self.counts[0] <= self.counts[1] <= 1e12:
-            raise DataError(f"counts must be above 0 and at most 1e12; got {self.counts}.")
+    air: tuple = setting(
+        (0.0, 0.3), "scattering by air at the first angle, from where it falls", high=1e9
+    )
+    background: tuple = setting((0.0, 0.3), "the highest point of a random smooth curve", high=1e9)
+    hump: tuple = setting((0.0, 0.1), "the top of an amorphous hump", high=1e9)
+    counts: tuple = setting((400.0, 10_000.0), "of the strongest point above all that", 1e-9, 1e12)
 
     @classmethod
     def from_relative(cls, low: float, high: float) -> Noise:
@@ -141,5 +124,4 @@ def add_noise(patterns: PatternSet, noise: Noise = Noise(), seed: int = 0) -> Pa
         expected += drawn["hump"][rows, None] * amorphous_hump(two_theta, centre, fwhm)
         expected *= drawn["counts"][rows, None]
         intensity[rows] = poisson_counts(expected, rng)
-    parameters = {**patterns.parameters, **drawn}
-    return PatternSet(intensity, patterns.labels, patterns.names, patterns.grid, parameters)
+    return replace(patterns, intensity=intensity, parameters={**patterns.parameters, **drawn})

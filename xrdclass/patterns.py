@@ -5,11 +5,12 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 
+from .diffraction import radiation
 from .errors import DataError
 from .files.writing import write_safely
 
@@ -58,6 +59,9 @@ class TwoThetaGrid:
 #: The one place that says 5 to 90 degrees in steps of 0.01.
 DEFAULT_GRID = TwoThetaGrid()
 
+#: Patterns that are drawn together, from one random stream. Part of what a seed means.
+BLOCK = 128
+
 
 @dataclass
 class PatternSet:
@@ -70,6 +74,8 @@ class PatternSet:
     names : tuple of the phases' names, in the order of the labels
     grid : TwoThetaGrid
     parameters : dict of arrays whose first axis is n: what was drawn for each pattern
+    wavelength : float, Å, that the angles are for; a name such as "Cu" stands for its mean
+    validation : bool, shape (n,), kept out of training to check it; none by default
     """
 
     intensity: np.ndarray
@@ -77,11 +83,14 @@ class PatternSet:
     names: tuple[str, ...]
     grid: TwoThetaGrid = DEFAULT_GRID
     parameters: dict[str, np.ndarray] = field(default_factory=dict)
+    wavelength: float = "Cu"
+    validation: np.ndarray | None = None
 
     def __post_init__(self):
         self.intensity = np.asarray(self.intensity, dtype=np.float32)
         self.labels = np.asarray(self.labels, dtype=np.int64)
         self.names = tuple(str(name) for name in self.names)
+        self.wavelength = radiation(self.wavelength).mean
         n = len(self.labels)
         if self.intensity.shape != (n, self.grid.n_points):
             raise DataError(
@@ -93,7 +102,10 @@ class PatternSet:
                 f"Labels must lie between 0 and {len(self.names) - 1}, one for each of "
                 f"{', '.join(self.names)}; got {self.labels.min()} to {self.labels.max()}."
             )
-        for key, values in self.parameters.items():
+        if self.validation is None:
+            self.validation = np.zeros(n, dtype=bool)
+        self.validation = np.asarray(self.validation, dtype=bool)
+        for key, values in {**self.parameters, "validation": self.validation}.items():
             if len(values) != n:
                 raise DataError(f"Parameter {key!r} has {len(values)} values for {n} patterns.")
 
@@ -102,33 +114,32 @@ class PatternSet:
 
     def subset(self, index) -> PatternSet:
         """The patterns at ``index`` (integers, a slice or a mask)."""
-        return PatternSet(
-            self.intensity[index],
-            self.labels[index],
-            self.names,
-            self.grid,
-            {key: values[index] for key, values in self.parameters.items()},
+        return replace(
+            self,
+            intensity=self.intensity[index],
+            labels=self.labels[index],
+            parameters={key: values[index] for key, values in self.parameters.items()},
+            validation=self.validation[index],
         )
 
     def with_intensity(self, intensity) -> PatternSet:
         """The same patterns with other intensities, shape (n, grid.n_points)."""
-        return PatternSet(intensity, self.labels, self.names, self.grid, self.parameters)
+        return replace(self, intensity=intensity)
 
     @classmethod
     def concatenate(cls, sets: Sequence[PatternSet]) -> PatternSet:
-        """One set out of several on the same grid with the same names."""
+        """One set out of several of the same grid, names and wavelength."""
         sets = list(sets)
-        first = sets[0]
-        if any(s.grid != first.grid or s.names != first.names for s in sets):
-            raise DataError("Only pattern sets with the same grid and names can be joined.")
-        keys = [k for k in first.parameters if all(k in s.parameters for s in sets)]
-        return cls(
-            np.concatenate([s.intensity for s in sets]),
-            np.concatenate([s.labels for s in sets]),
-            first.names,
-            first.grid,
-            {k: np.concatenate([s.parameters[k] for s in sets]) for k in keys},
-        )
+        kinds = [(s.grid, s.names, s.wavelength) for s in sets]
+        if kinds.count(kinds[0]) < len(kinds):
+            raise DataError("Only pattern sets of one grid, names and wavelength can be joined.")
+        keys = [k for k in sets[0].parameters if all(k in s.parameters for s in sets)]
+        joined = {
+            key: np.concatenate([getattr(s, key) for s in sets])
+            for key in ("intensity", "labels", "validation")
+        }
+        parameters = {k: np.concatenate([s.parameters[k] for s in sets]) for k in keys}
+        return replace(sets[0], parameters=parameters, **joined)
 
     def save(self, path, overwrite: bool = False) -> Path:
         """Write a compressed ``.npz`` file without pickled objects; return its path.
@@ -144,6 +155,8 @@ class PatternSet:
             labels=self.labels,
             names=np.array(self.names, dtype=str),
             grid=np.array(json.dumps(self.grid.to_dict())),
+            wavelength=np.array(self.wavelength),
+            validation=self.validation,
         )
 
         def write(file):
@@ -165,12 +178,18 @@ class PatternSet:
         try:
             with np.load(path, allow_pickle=False) as file:
                 arrays = {key: file[key] for key in file.files}
+            parameters = {k[10:]: v for k, v in arrays.items() if k.startswith("parameter_")}
+            # Earlier files hold these two as parameters, the first one once a pattern.
+            lengths = [*parameters.pop("wavelength", []), "Cu"]
+            validation = parameters.pop("is_validation", None)
             return cls(
                 arrays["intensity"],
                 arrays["labels"],
                 tuple(arrays["names"].tolist()),
                 TwoThetaGrid(**json.loads(str(arrays["grid"]))),
-                {k[10:]: v for k, v in arrays.items() if k.startswith("parameter_")},
+                parameters,
+                arrays.get("wavelength", lengths[0]),
+                arrays.get("validation", validation),
             )
         except FileNotFoundError:
             raise DataError(f"There is no file {path}; expected patterns saved as .npz.") from None

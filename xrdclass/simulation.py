@@ -2,99 +2,57 @@
 
 from __future__ import annotations
 
-import multiprocessing
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from functools import partial
 
 import numpy as np
 
-from .diffraction import Radiation, Reflections, bragg, change_wavelength, radiation, reflections
-from .errors import DataError, need_range
-from .patterns import DEFAULT_GRID, PatternSet, TwoThetaGrid
+from .diffraction import (
+    Radiation,
+    Reflections,
+    bragg,
+    change_wavelength,
+    inverse_square,
+    radiation,
+    reflections,
+)
+from .errors import DataError
+from .patterns import BLOCK, DEFAULT_GRID, PatternSet, TwoThetaGrid
 from .phases import Phase
+from .settings import Settings, setting
 
-#: Patterns of one phase that are drawn and rendered together. Part of what a seed means.
-BLOCK = 128
-
-#: Peaks are drawn as far as they rise above this part of the strongest one. Refinement programs
+#: Peaks are rendered as far as they rise above this part of the strongest one. Refinement programs
 #: cut their profiles alike, at 0.1 to 1 %.
 TOLERANCE = 1e-3
 
 PROFILES = ("gaussian", "lorentzian", "pseudo-voigt", "voigt")
-TEXTURE_MODELS = ("march-dollase", "original")
 
 
 @dataclass(frozen=True)
-class Variation:
+class Variation(Settings):
     """The ranges that samples and instruments are drawn from: a statement about what to expect.
 
     Every pair is (smallest, largest). All are drawn evenly, domain sizes in their logarithm.
-
-    Attributes
-    ----------
-    strain : largest relative change of a cell length, and of an angle in radians, among the free
-        parameters of the crystal system
-    texture : 0 to 1; the crystallites' orientations make a reflection at most this part weaker
-        than the one they favour most
-    domain_size : crystallite size, nm (Scherrer's D); called so throughout the code
-    micro_strain : relative spread of d within the sample
-    profile : "gaussian", "lorentzian", "pseudo-voigt" or "voigt"
-    eta : Lorentzian part of a pseudo-Voigt or Voigt profile, 0 to 1
-    k_alpha2 : whether the doublet is resolved into K-alpha1 and K-alpha2, 2:1
-    caglioti : pairs for U, V and W of the instrument's width H^2 = U tan^2 + V tan + W, degrees^2
-    zero_shift : degrees
-    displacement : how far the sample lies above the goniometer's axis, mm; a sample too high moves
-        lines to larger angles
-    radius : of the goniometer, mm
-    texture_model : "march-dollase", or "original" for the factor of the original recipe
+    `domain_size` is the code's word for the crystallite size, Scherrer's D. Strain changes the
+    free parameters of the crystal system: lengths relatively, angles in radians. Texture makes a
+    reflection at most this part weaker than the one that the crystallites' orientations favour
+    most. `caglioti_fwhm` has the instrument's width; a sample too high moves lines to larger
+    angles (`peak_shift`).
     """
 
-    strain: float = 0.04
-    texture: float = 0.8
-    domain_size: tuple[float, float] = (20.0, 50.0)
-    micro_strain: tuple[float, float] = (0.0, 0.0)
-    profile: str = "gaussian"
-    eta: tuple[float, float] = (0.0, 1.0)
-    k_alpha2: bool = False
-    caglioti: tuple = ((0.0, 0.0), (0.0, 0.0), (0.0, 0.0))
-    zero_shift: tuple[float, float] = (0.0, 0.0)
-    displacement: tuple[float, float] = (0.0, 0.0)
-    radius: float = 200.0
-    texture_model: str = "march-dollase"
-
-    def __post_init__(self):
-        for name in ("domain_size", "micro_strain", "eta", "zero_shift", "displacement"):
-            need_range(name, getattr(self, name))
-        for name in ("strain", "texture", "radius"):
-            if isinstance(getattr(self, name), (str, tuple, list, type(None))):
-                raise DataError(f"{name} must be one number; got {getattr(self, name)!r}.")
-        checks = (
-            (0 <= self.strain <= 0.2, "strain", "between 0 and 0.2"),
-            (0 <= self.texture < 1, "texture", "at least 0 and below 1"),
-            (
-                0 < self.domain_size[0] <= self.domain_size[1] < np.inf,
-                "domain_size",
-                "positive, rising",
-            ),
-            (
-                0 <= self.micro_strain[0] <= self.micro_strain[1],
-                "micro_strain",
-                "0 or more, rising",
-            ),
-            (self.profile in PROFILES, "profile", f"one of {', '.join(PROFILES)}"),
-            (0 <= self.eta[0] <= self.eta[1] <= 1, "eta", "between 0 and 1, rising"),
-            (self.radius > 0, "radius", "positive"),
-            (
-                self.texture_model in TEXTURE_MODELS,
-                "texture_model",
-                f"one of {', '.join(TEXTURE_MODELS)}",
-            ),
-        )
-        for fine, name, expected in checks:
-            if not fine:
-                raise DataError(f"{name} must be {expected}; got {getattr(self, name)!r}.")
+    strain: float = setting(0.04, "largest relative change of the cell", high=0.2)
+    texture: float = setting(0.8, "greatest part that orientations take away", high=0.999)
+    domain_size: tuple = setting((20.0, 50.0), "crystallite size, nm", 0.1, 1e6)
+    micro_strain: tuple = setting((0.0, 0.0), "relative spread of d within the sample")
+    profile: str = setting("gaussian", "shape of the peaks", words=PROFILES)
+    eta: tuple = setting((0.0, 1.0), "Lorentzian part of a (pseudo-)Voigt profile")
+    k_alpha2: bool = setting(False, "K-alpha1 and K-alpha2, 2:1, or one line", words=(False, True))
+    caglioti: tuple = setting(
+        ((0.0, 0.0),) * 3, "U, V and W of the instrument's width, degrees^2", low=-10, high=10
+    )
+    zero_shift: tuple = setting((0.0, 0.0), "of all angles, degrees", -10, 10)
+    displacement: tuple = setting((0.0, 0.0), "of the sample, mm; above 0 too high", -10, 10)
+    radius: float = setting(200.0, "of the goniometer, mm", 1, 1e5)
 
 
 #: The ranges of the original recipe, with a physical model of texture.
@@ -181,10 +139,9 @@ def peak_shift(theta, zero_shift, displacement, radius):
 
 
 def doublet(theta, source: Radiation):
-    """Where the K-alpha1 and the K-alpha2 line lie, and their parts of the intensity, 2:1.
+    """Where K-alpha1 and K-alpha2 lie, and their parts of the intensity, 2:1: two pairs.
 
-    ``theta``, radians, is the angle of the mean wavelength; the answer is two pairs of angle,
-    radians (NaN if out of reach), and part.
+    ``theta``, radians, is the angle of the mean wavelength; NaN is out of reach.
     """
     lengths = ((source.k_alpha1, 2 / 3), (source.k_alpha2, 1 / 3))
     return [(change_wavelength(theta, source.mean, length), part) for length, part in lengths]
@@ -219,7 +176,7 @@ def simulate(
     grid: TwoThetaGrid = DEFAULT_GRID,
     wavelength="Cu",
     seed: int = 0,
-    processes: int = 1,
+    progress=None,
 ) -> PatternSet:
     """Clean patterns of every phase, each with a strongest point of 1.
 
@@ -230,8 +187,8 @@ def simulate(
     variation : the ranges to draw from
     grid : the two-theta axis
     wavelength : a name such as "Cu" or a length in Å
-    seed : the same seed gives the same patterns bit for bit, however many processes
-    processes : 1 works in this process
+    seed : the same seed gives the same patterns bit for bit
+    progress : a progress bar such as `tqdm`, called with the stream of batches and their ``total``
 
     Returns
     -------
@@ -240,11 +197,10 @@ def simulate(
         ``parameters`` hold what was drawn: strain (n, 3, 3), texture_r, texture_axis (n, 3),
         domain_size, micro_strain, eta, caglioti (n, 3), zero_shift, displacement.
     """
-    blocks = list(
-        simulate_batches(phases, n_per_phase, variation, grid, wavelength, seed, processes)
-    )
-    blocks.sort(key=lambda block: block.labels[0])  # stable: blocks of a phase stay in order
-    return PatternSet.concatenate(blocks)
+    batches = simulate_batches(phases, n_per_phase, variation, grid, wavelength, seed)
+    if progress is not None:
+        batches = progress(batches, total=len(plan_blocks(len(phases), n_per_phase)))
+    return PatternSet.concatenate(sorted(batches, key=lambda batch: batch.labels[0]))
 
 
 def simulate_batches(
@@ -254,37 +210,20 @@ def simulate_batches(
     grid: TwoThetaGrid = DEFAULT_GRID,
     wavelength="Cu",
     seed: int = 0,
-    processes: int = 1,
 ) -> Iterator[PatternSet]:
-    """The patterns of `simulate` as a stream of small sets, the phases taking turns.
-
-    Only one set (a few with several processes) is held in memory at a time.
-    """
+    """The patterns of `simulate` as a stream of small sets, the phases taking turns."""
     if not phases or n_per_phase < 1:
         raise DataError("Simulating needs at least one phase and one pattern a phase.")
     plan = plan_simulation(phases, variation, grid, wavelength, seed)
-    jobs = plan_blocks(len(phases), n_per_phase)
-    if processes == 1:
-        yield from map(partial(simulate_block, plan), jobs)
-        return
-    # Spawned, not forked: a forked TensorFlow hangs.
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(processes, mp_context=context) as pool:
-        waiting = []
-        for job in jobs:
-            waiting.append(pool.submit(simulate_block, plan, job))
-            if len(waiting) > 2 * processes:
-                yield waiting.pop(0).result()
-        for future in waiting:
-            yield future.result()
+    for job in plan_blocks(len(phases), n_per_phase):
+        yield simulate_block(plan, job)
 
 
 def plan_simulation(phases, variation=ORIGINAL, grid=DEFAULT_GRID, wavelength="Cu", seed=0) -> Plan:
     """Structure factors of all phases, once, and the settings beside them."""
     source = radiation(wavelength)
     # Cells that are stretched, and peaks shifted from beyond the range, reach into it.
-    sine = np.sin(np.radians(min(grid.stop + 1, 179) / 2))
-    d_min = source.k_alpha1 / 2 / sine
+    d_min = source.k_alpha1 / 2 / np.sin(np.radians(min(grid.stop + 1, 179) / 2))
     tables = tuple(reflections(phase, d_min, variation.strain) for phase in phases)
     for table in tables:
         if not len(table.hkl):
@@ -304,8 +243,8 @@ def plan_blocks(n_phases: int, n_per_phase: int) -> list[tuple[int, int, int]]:
 def draw(table: Reflections, variation: Variation, n: int, rng) -> dict[str, np.ndarray]:
     """Draw samples and instruments for ``n`` patterns of one phase; see `Variation`."""
     amounts = rng.uniform(-variation.strain, variation.strain, (n, len(table.strain_basis)))
-    # Both March-Dollase with this r and the original factor make the weakest orientation
-    # 1 - texture times the strongest one; plates and needles are equally likely.
+    # With this r the weakest orientation has 1 - texture times the intensity of the strongest
+    # one; plates and needles are equally likely.
     texture = rng.uniform(0, variation.texture, n)
     r = (1 - texture) ** (2 / 9)
     axes = np.array([(0, 0, 1), (0, 1, 0), (1, 0, 0), (0, 1, 1), (1, 0, 1), (1, 1, 0), (1, 1, 1)])
@@ -341,13 +280,14 @@ def observed_peaks(theta, area, drawn: dict, variation: Variation, source: Radia
 
     Widths of different origin add in squares, as those of Gaussians do.
     """
-    column = {key: drawn[key][:, None] for key in ("domain_size", "micro_strain")}
-    fwhm = np.sqrt(
-        scherrer_fwhm(theta, column["domain_size"], source.mean) ** 2
-        + strain_fwhm(theta, column["micro_strain"]) ** 2
-        + caglioti_fwhm(theta, *drawn["caglioti"].T[:, :, None]) ** 2
+    columns = ("domain_size", "micro_strain", "zero_shift", "displacement")
+    size, micro_strain, zero_shift, displacement = (drawn[key][:, None] for key in columns)
+    widths = (
+        scherrer_fwhm(theta, size, source.mean),
+        strain_fwhm(theta, micro_strain),
+        caglioti_fwhm(theta, *drawn["caglioti"].T[:, :, None]),
     )
-    zero_shift, displacement = drawn["zero_shift"][:, None], drawn["displacement"][:, None]
+    fwhm = np.sqrt(sum(width**2 for width in widths))
     shift = peak_shift(theta, zero_shift, displacement, variation.radius)
     single = not variation.k_alpha2 or source.k_alpha1 == source.k_alpha2
     copies = [(theta, 1)] if single else doublet(theta, source)
@@ -361,19 +301,11 @@ def observed_peaks(theta, area, drawn: dict, variation: Variation, source: Radia
 def _texture_factor(table, drawn, variation, metric) -> np.ndarray:
     """The factor of preferred orientation, averaged over the equivalents of hkl, (n, r)."""
     axis = drawn["texture_axis"].astype(float)
-    if variation.texture_model == "original":
-        hkl = table.hkl / np.linalg.norm(table.hkl, axis=1, keepdims=True)
-        cosine = np.abs(axis / np.linalg.norm(axis, axis=1, keepdims=True) @ hkl.T)
-        return 1 - drawn["texture"][:, None] * (1 - cosine)
     if not variation.texture:
         return np.ones((len(axis), len(table.hkl)))
     direction = (metric @ axis[:, :, None])[:, :, 0]
-    h = table.equivalents.reshape(-1, 3).astype(float)
-    shape = (len(axis), *table.equivalents.shape[:2])
-    along = (direction @ h.T).reshape(shape) ** 2
-    first = table.hkl.astype(float)
-    length = np.einsum("rk,nkl,rl->nr", first, metric, first, optimize=True)
-    length = length * np.einsum("nk,nk->n", direction, axis)[:, None]
+    along = np.tensordot(direction, table.equivalents.astype(float), (1, 2)) ** 2
+    length = inverse_square(table.hkl, metric) * np.einsum("nk,nk->n", direction, axis)[:, None]
     cos_squared = np.minimum(along / length[:, :, None], 1)
     return march_dollase(cos_squared, drawn["texture_r"][:, None, None]).mean(axis=2)
 
@@ -391,13 +323,14 @@ def simulate_block(plan: Plan, job: tuple[int, int, int]) -> PatternSet:
     intensity = render(plan.grid, two_theta, area, fwhm, variation.profile, drawn["eta"])
     strongest = intensity.max(axis=1, keepdims=True)
     intensity /= np.where(strongest > 0, strongest, 1)
-    return PatternSet(intensity, np.full(n, label), plan.names, plan.grid, drawn)
+    labels = np.full(n, label)
+    return PatternSet(intensity, labels, plan.names, plan.grid, drawn, plan.radiation.mean)
 
 
 def render(
     grid: TwoThetaGrid, two_theta, area, fwhm, profile="gaussian", eta=0.5, tolerance=TOLERANCE
 ) -> np.ndarray:
-    """Draw peaks onto a grid.
+    """Put peaks onto a grid.
 
     Parameters
     ----------
@@ -406,7 +339,7 @@ def render(
         Widths below two steps count as two steps, so that no peak falls between the points.
     profile : one of `PROFILES`
     eta : float or (n,), for the pseudo-Voigt and Voigt profiles
-    tolerance : a peak is drawn as far as it rises above this part of the strongest one
+    tolerance : a peak is rendered as far as it rises above this part of the strongest one
 
     Returns
     -------

@@ -28,7 +28,6 @@ def fit(
     batch_size: int = 32,
     learning_rate: float = 1e-3,
     seed: int = 0,
-    wavelength="Cu",
     progress: bool = True,
     keep=None,
 ) -> Classifier:
@@ -42,7 +41,6 @@ def fit(
     train, validation : PatternSet on one grid, in any unit
     network : "compact", "original", or a Keras model of the right shape
     epochs, batch_size, learning_rate : as in Keras
-    wavelength : of the patterns, a name or Å
     progress : show a bar, one step an epoch
     keep : folder to keep the run in after each epoch; the same call goes on from there after it
         was stopped, and reads a finished run instead of repeating it. Its ``best.keras`` is the
@@ -62,8 +60,9 @@ def fit(
     """
     if len(train) == 0:
         raise DataError("There are no patterns to train on.")
-    if validation is not None and (validation.grid, validation.names) != (train.grid, train.names):
-        raise DataError("Training and validation patterns must share one grid and their names.")
+    shared = [(s.grid, s.names, s.wavelength) for s in (train, validation) if s is not None]
+    if len(set(shared)) > 1:
+        raise DataError("Training and validation must share one grid, wavelength and their names.")
     keras = import_keras()
     keras.utils.set_random_seed(seed)
     if isinstance(network, str):
@@ -86,8 +85,7 @@ def fit(
         "seed": seed,
         "versions": {"xrdclass": __version__, "keras": keras.__version__},
     }
-    length = radiation(wavelength).mean
-    classifier = Classifier(network, train.names, train.grid, length, settings)
+    classifier = Classifier(network, train.names, train.grid, train.wavelength, settings)
     callbacks = []
     if keep is not None:
         callbacks.append(_keep_each_epoch(keep, classifier, scaled, train.labels, validated))
@@ -199,8 +197,8 @@ class Classifier:
             False,
             {n: float(p) for n, p in zip(self.names, probability, strict=True)},
             tuple(warnings),
-            grid.two_theta,
-            seen.intensity,
+            grid.two_theta[seen.covered],
+            seen.intensity[seen.covered],
             seen.radiation.mean,
             seen.source,
         )

@@ -7,9 +7,7 @@ uses ipywidgets. JupyterLab shows the widgets; where there is no running kernel 
 
 from __future__ import annotations
 
-import base64
 import html
-import io
 import math
 import textwrap
 import warnings
@@ -17,9 +15,9 @@ from dataclasses import dataclass
 from pathlib import PureWindowsPath
 
 import matplotlib.pyplot as plt
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from .errors import UserError
+from .plots import picture
 from .scans import parse_scan
 
 VIEW = "application/vnd.jupyter.widget-view+json"
@@ -63,13 +61,12 @@ def explore(figure, update, **sliders: Slider) -> None:
     sentence = update(**{name: slider.start for name, slider in sliders.items()})
     figure.draw_without_rendering()
     figure.set_layout_engine("none")  # laid out once: a move of a slider draws, and no more
-    picture = _png(figure)
+    shown = picture(figure)
     plt.close(figure)
     labels = ", ".join(slider.label for slider in sliders.values())
     text = f"Figure with sliders: {labels}. They move in a running notebook."
-    output = {"text/plain": text, "image/png": _base64(picture)}
     missing = MISSING.format("The sliders need", "the figure as it starts")
-    _display([output], lambda: [_build(figure, update, sliders, picture, sentence)], missing)
+    _display([(text, shown)], lambda: [_build(figure, update, sliders, shown, sentence)], missing)
 
 
 def read_my_scan(answer, example) -> None:
@@ -80,35 +77,32 @@ def read_my_scan(answer, example) -> None:
 
     Parameters
     ----------
-    answer : called with a `scans.Scan`, returns a new figure and an `evaluation.Verdict`
+    answer : called with a `scans.Scan`, returns a new figure and a `findings.Finding`
     example : the Scan that is answered first, and that stands there where widgets do not run
     """
-    picture, sentences = _answered(answer, example)
+    shown, sentences = _answered(answer, example)
     text = [*sentences, "In a running notebook, a button in this place reads scans of your own."]
-    outputs = [
-        {"text/plain": "\n".join(textwrap.fill(line, 88) for line in text)},
-        {"text/plain": f"The picture for {sentences[0]}", "image/png": _base64(picture)},
-    ]
+    text = "\n".join(textwrap.fill(line, 88) for line in text)
     missing = MISSING.format("To upload a scan takes", "the answer for the example")
-    _display(outputs, lambda: _build_upload(answer, picture, sentences), missing)
+    outputs = (text, None), (f"The picture for {sentences[0]}", shown)
+    _display(outputs, lambda: _build_upload(answer, shown, sentences), missing)
 
 
 def _display(outputs, build, missing):
-    """Display each output with the widget that ``build`` makes for it, if there is ipywidgets."""
+    """Display texts and pictures, with the widgets that ``build`` makes if there is ipywidgets."""
     from IPython.display import display
 
     try:
-        boxes = build()
+        views = [{VIEW: box._repr_mimebundle_()[VIEW]} for box in build()]
     except ImportError:
         print(missing)
-    else:
-        for output, box in zip(outputs, boxes, strict=True):
-            output[VIEW] = box._repr_mimebundle_()[VIEW]
-    for output in outputs:
-        display(output, raw=True)
+        views = [{}] * len(outputs)
+    for (text, shown), view in zip(outputs, views, strict=True):
+        png, size = ({"image/png": part} if shown else {} for part in shown or (None, None))
+        display({"text/plain": text, **png, **view}, raw=True, metadata=size)
 
 
-def _build(figure, update, sliders, picture, sentence):
+def _build(figure, update, sliders, shown, sentence):
     """The figure, the sentence and the sliders as one ipywidgets box."""
     import ipywidgets
 
@@ -116,37 +110,33 @@ def _build(figure, update, sliders, picture, sentence):
     wide = ipywidgets.Layout(width="min(42em, 100%)")
     knobs = {}
     for name, s in sliders.items():
-        options = {"description": s.label, "step": s.step, "style": style, "layout": wide}
-        if s.log:
-            limits = {"min": math.log10(s.low), "max": math.log10(s.high)}
-            knob = ipywidgets.FloatLogSlider(s.start, readout_format=".3g", **limits, **options)
-        else:
-            decimals = max(0, math.ceil(-math.log10(s.step) - 1e-9))
-            knob = ipywidgets.FloatSlider(
-                s.start, min=s.low, max=s.high, readout_format=f".{decimals}f", **options
-            )
-        knobs[name] = knob
+        limits = (math.log10(s.low), math.log10(s.high)) if s.log else (s.low, s.high)
+        decimals = max(0, math.ceil(-math.log10(s.step) - 1e-9))
+        knobs[name] = (ipywidgets.FloatLogSlider if s.log else ipywidgets.FloatSlider)(
+            s.start, description=s.label, min=limits[0], max=limits[1], step=s.step, style=style,
+            layout=wide, readout_format=".3r" if s.log else f".{decimals}f",
+        )  # fmt: skip
     image, status = ipywidgets.HTML(), ipywidgets.HTML()
 
-    def show(picture, sentence):
+    def show(shown, sentence):
         settings = ", ".join(f"{k.description} {k.value:g}" for k in knobs.values())
-        image.value = _image(picture, f"The figure for {settings}. {sentence or ''}".strip())
+        image.value = _image(shown, f"The figure for {settings}. {sentence or ''}".strip())
         status.value = _status(sentence or "")
 
     def follow(change):
         try:
             sentence = update(**{name: knob.value for name, knob in knobs.items()})
-            show(_png(figure), sentence)
+            show(picture(figure), sentence)
         except Exception as problem:  # an observer's error would vanish in a log nobody reads
             status.value = f"<b>{html.escape(_told(problem))}</b>"
 
     for knob in knobs.values():
         knob.observe(follow, names="value")
-    show(picture, sentence)
+    show(shown, sentence)
     return ipywidgets.VBox([image, status, *knobs.values()])
 
 
-def _build_upload(answer, picture, sentences):
+def _build_upload(answer, shown, sentences):
     """The button, and the pictures and sentences of what was uploaded last."""
     import ipywidgets
 
@@ -154,7 +144,7 @@ def _build_upload(answer, picture, sentences):
     options = {"multiple": True, "layout": wide, "tooltip": "Choose files on this computer"}
     button = ipywidgets.FileUpload(description="Choose scans to read", **options)
     note = ipywidgets.HTML(TOO_LARGE)
-    results = ipywidgets.HTML(_result(picture, sentences))
+    results = ipywidgets.HTML(_result(shown, sentences))
 
     def follow(change):
         files = [(_name(file["name"]), bytes(file["content"])) for file in change["new"]]
@@ -181,7 +171,7 @@ def _answered(answer, scan):
     """Picture and sentences for a scan."""
     figure, verdict = answer(scan)
     try:
-        picture = _png(figure)
+        shown = picture(figure)
     finally:
         plt.close(figure)
     each = ", ".join(f"{name} {p:.2f}" for name, p in verdict.probability.items())
@@ -189,7 +179,7 @@ def _answered(answer, scan):
     sentences = [f"{name}: {verdict.answer}.", f"Probabilities: {each}."]
     if scan.wavelength is None:
         sentences.append(NO_WAVELENGTH)
-    return picture, [*sentences, *verdict.warnings]
+    return shown, [*sentences, *verdict.warnings]
 
 
 def _name(name: str) -> str:
@@ -198,15 +188,15 @@ def _name(name: str) -> str:
     return "".join(letter for letter in last if letter.isprintable()) or "scan"
 
 
-def _result(picture, sentences) -> str:
-    image = _image(picture, sentences[0]) if picture else ""
+def _result(shown, sentences) -> str:
+    image = _image(shown, sentences[0]) if shown else ""
     return f'<div style="margin-bottom: 1.5em">{image}{_status(*sentences)}</div>'
 
 
-def _image(picture, alt) -> str:
-    style = "max-width: 100%; height: auto"
-    source = f"data:image/png;base64,{_base64(picture)}"
-    return f'<img alt="{html.escape(alt)}" style="{style}" src="{source}">'
+def _image(shown, alt) -> str:
+    png, size = shown
+    style = f"width: {size['width']}px; max-width: 100%; height: auto"
+    return f'<img alt="{html.escape(alt)}" style="{style}" src="data:image/png;base64,{png}">'
 
 
 def _status(*sentences) -> str:
@@ -216,15 +206,3 @@ def _status(*sentences) -> str:
 
 def _told(problem) -> str:
     return f"{type(problem).__name__}: {problem}"
-
-
-def _base64(data: bytes) -> str:
-    return base64.b64encode(data).decode()
-
-
-def _png(figure) -> bytes:
-    """The figure as it is now, as a PNG of its own size."""
-    buffer = io.BytesIO()
-    # Straight to the canvas: savefig would draw everything twice, and a slider has to be quick.
-    FigureCanvasAgg(figure).print_png(buffer, pil_kwargs={"compress_level": 1})
-    return buffer.getvalue()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import threading
 import time
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as TimeIsUp
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -11,6 +13,7 @@ from ..errors import DownloadError
 
 #: Seconds before the second and the third attempt at an address that answered, but failed.
 PAUSES = (0.5, 1.0)
+PIECE = 1 << 14  # bytes
 
 
 class UnreachableError(DownloadError):
@@ -21,7 +24,14 @@ class _PassingError(DownloadError):
     """A fault that may be over a moment later."""
 
 
-def fetch(url: str, path: Path, progress: bool = False, timeout: float = 30) -> None:
+def fetch(
+    url: str,
+    path: Path,
+    progress: bool = False,
+    timeout: float = 30,
+    sha256: str | None = None,
+    seconds: float | None = None,
+) -> None:
     """Download one address; the file appears only once it is complete.
 
     A download that broke off or a server at fault is tried again, twice. No answer at all is not:
@@ -29,55 +39,63 @@ def fetch(url: str, path: Path, progress: bool = False, timeout: float = 30) -> 
 
     Parameters
     ----------
-    timeout : seconds without an answer or a further piece; twenty times as long for the whole
+    timeout : seconds without an answer or a further piece
+    sha256 : what the file must have, if that is known
+    seconds : for the whole, attempts included; by default twenty times ``timeout``
 
     Raises
     ------
     DownloadError
         If that fails; `UnreachableError` if there was no answer.
     """
-    for pause in (*PAUSES, None):
-        try:
-            return _fetch_in_time(url, path, progress, timeout)
-        except _PassingError:
-            if pause is None:
-                raise
-            time.sleep(pause)
-
-
-def _fetch_in_time(url: str, path: Path, progress: bool, timeout: float) -> None:
-    """A server may send a byte now and then for hours: no timeout between pieces ends that."""
-    outcome: list[BaseException | None] = []
+    seconds = 20 * timeout if seconds is None else seconds
+    end, outcome = time.monotonic() + seconds, Future()
 
     def run():
-        try:
-            _fetch_once(url, path, progress, timeout)
-            outcome.append(None)
-        except BaseException as error:
-            outcome.append(error)
+        for pause in (*PAUSES, None):
+            try:
+                return outcome.set_result(_fetch(url, path, progress, timeout, sha256, end))
+            except BaseException as error:
+                passing = isinstance(error, _PassingError) and time.monotonic() < end
+                if pause is None or not passing:
+                    return outcome.set_exception(error)
+            time.sleep(pause)
 
-    thread = threading.Thread(target=run, daemon=True)
-    thread.start()
-    thread.join(20 * timeout)
-    if not outcome:
-        raise DownloadError(f"{url} was sent too slowly: not complete after {20 * timeout:g} s")
-    if outcome[0] is not None:
-        raise outcome[0]
+    # No timeout ends an answer of a byte now and then, or a slow look-up of the host's name.
+    threading.Thread(target=run, daemon=True).start()
+    try:
+        outcome.result(seconds)
+    except TimeIsUp:
+        took = f"not complete after {round(seconds, 1):g} s"
+        raise DownloadError(f"{url} was sent too slowly: {took}") from None
 
 
-def _fetch_once(url: str, path: Path, progress: bool, timeout: float) -> None:
+def _fetch(url, path, progress, timeout, sha256, end):
     import pooch
     import requests
+    from tqdm import tqdm
+
+    def load(address, name, _):
+        patience = (min(timeout, 10), timeout)  # to connect, and between two pieces
+        with requests.get(address, stream=True, timeout=patience) as answer:
+            answer.raise_for_status()
+            pieces = answer.iter_content(PIECE)
+            if progress:
+                total = -(-int(answer.headers.get("Content-Length", 0)) // PIECE)
+                pieces = tqdm(pieces, total=total or None, unit="B", unit_scale=PIECE)
+            with open(name, "wb") as file:
+                for piece in pieces:
+                    if time.monotonic() > end:  # nobody waits for it any longer
+                        raise TimeIsUp
+                    file.write(piece)
 
     path.unlink(missing_ok=True)
     host = urlsplit(url).hostname or url
     logger = pooch.get_logger()
     level = logger.level
     logger.setLevel("WARNING")  # pooch would print the checksum as if it were to be kept
-    patience = (min(timeout, 10), timeout)  # to connect, and between two pieces
-    loader = pooch.HTTPDownloader(progressbar=progress, timeout=patience, chunk_size=1 << 16)
     try:
-        pooch.retrieve(url, None, fname=path.name, path=path.parent, downloader=loader)
+        pooch.retrieve(url, sha256 or None, path.name, path.parent, downloader=load)
     except requests.HTTPError as error:
         status = error.response.status_code
         kind = _PassingError if status == 429 or status >= 500 else DownloadError
@@ -88,5 +106,7 @@ def _fetch_once(url: str, path: Path, progress: bool, timeout: float) -> None:
         raise UnreachableError(f"{host} could not be reached") from None
     except requests.RequestException as error:
         raise DownloadError(f"{url} could not be fetched ({type(error).__name__})") from None
+    except ValueError:  # pooch's word for a wrong checksum
+        raise DownloadError(f"{url} did not send what was asked for: another SHA-256") from None
     finally:
         logger.setLevel(level)

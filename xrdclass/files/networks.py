@@ -179,11 +179,10 @@ def _member(archive: zipfile.ZipFile, name: str, limit: int) -> bytes:
     member = archive.getinfo(name)
     if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
         raise ValueError(f"{name} is packed in an unusual way")
-    with archive.open(member) as file:
-        content = file.read(limit + 1)
-    if len(content) > limit:
+    if member.file_size > limit:
         raise ValueError(f"{name} has more than {limit / 1e6:.0f} MB")
-    return content
+    with archive.open(member) as file:
+        return file.read(member.file_size)  # and no more: what is longer has a wrong checksum
 
 
 def _check_network(content: bytes) -> None:

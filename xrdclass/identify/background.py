@@ -61,7 +61,8 @@ def above_background(counts, covered) -> Lifted:
     first = covered.argmax(axis=1)[:, None]
     last = (counts.shape[1] - 1 - covered[:, ::-1].argmax(axis=1))[:, None]
     y = np.take_along_axis(counts, np.clip(points, first, last), 1)[:, : 2 * N_POINTS]
-    y = y.astype(np.float32) * np.float32(1e4) / np.maximum(y.max(axis=1, keepdims=True), 1e-12)
+    y = np.maximum(y, 0).astype(np.float32)  # of a scan that somebody took a background from
+    y = y * np.float32(1e4) / np.maximum(y.max(axis=1, keepdims=True), 1e-12)
     coarse = y.reshape(len(y), -1, 5).mean(axis=2)
     n = coarse.shape[1]
     ends = np.clip(first // 5, 0, n - 1), np.clip(last // 5, 0, n - 1)

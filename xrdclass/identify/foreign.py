@@ -14,8 +14,9 @@ import numpy as np
 from ..diffraction import (
     RADIATIONS,
     atomic_scattering_factor,
-    d_spacing,
     lorentz_polarisation,
+    planes_within,
+    scattering_parameters,
 )
 
 #: Space groups that many compounds have; the others are drawn less often.
@@ -126,17 +127,16 @@ def _lines(cell, atoms):
     largest = np.floor(np.linalg.norm(cell, axis=1) / D_MIN).astype(int)
     if (2 * largest + 1).prod() > 40_000:
         return None
-    half = [np.arange(0, largest[0] + 1), *(np.arange(-m, m + 1) for m in largest[1:])]
-    hkl = np.stack(np.meshgrid(*half, indexing="ij"), axis=-1).reshape(-1, 3)
-    hkl = hkl[hkl.any(axis=1)]
-    q = 1 / d_spacing(hkl, cell)
-    kept = (q > 1 / 25) & (q < 1 / D_MIN)
-    hkl, q = hkl[kept], q[kept]
+    hkl, d = planes_within(cell, D_MIN)
+    kept = (hkl[:, 0] >= 0) & (d < 25)  # Friedel mates have -h
+    hkl, q = hkl[kept], 1 / d[kept]
     factor = np.zeros(len(q), dtype=complex)
     for element, sites in atoms.items():
-        angle = (2 * np.pi * (hkl @ sites.T)).astype(np.float32)  # the precision of a picture
+        # Single precision will do, and is faster.
+        angle = (2 * np.pi * (hkl @ sites.T)).astype(np.float32)
         geometric = np.cos(angle).sum(axis=1) + 1j * np.sin(angle).sum(axis=1)
-        factor += atomic_scattering_factor(element, q**2 / 4) * geometric
+        f = atomic_scattering_factor(scattering_parameters(element), q**2 / 4)
+        factor += f * geometric
     strength = np.abs(factor) ** 2 * np.where(hkl[:, 0] > 0, 2, 1)
     # Reflections of one d-spacing are one line.
     _, line = np.unique(np.rint(q * 20_000).astype(int), return_inverse=True)

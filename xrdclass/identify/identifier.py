@@ -7,12 +7,14 @@ both. Network and judge know simulated mixtures only.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
+from ..diffraction import RADIATIONS, Radiation
 from ..errors import DataError, ModelError
 from ..files.networks import described, load_arrays, read_metadata, save_arrays, short_reason
 from ..findings import Finding, GridScan, on_grid
@@ -35,6 +37,8 @@ from .weights import share_signal
 
 #: The network that ships with the package, for the five TiO2 phases.
 SHIPPED = Path(__file__).parent.parent / "networks" / "tio2.npz"
+#: Steps, degrees, beyond which a scan's peaks have too few points to compare their shape.
+COARSE = 0.1
 
 
 @dataclass(frozen=True)
@@ -113,29 +117,47 @@ class Identifier:
         return [self._finding(*one) for one in each]
 
     def _finding(self, scan: Scan, seen: GridScan, examination: Examination) -> Finding:
-        decision = self.decide(examination)
+        decision, covered = self.decide(examination), examination.scan.covered
         masses = {i: a * self.lines[i].mass_factor for i, a in decision.areas.items()}
         total = sum(masses.values())
         warnings = [*seen.warnings, *doubts(examination.scan, self.lines, self.names)]
-        if not decision.fitted and seen.source == "assumed":
+        tellable = peaks_seen(examination.scan, 8.0)  # noise alone reaches less
+        step = np.median(np.diff(scan.two_theta)) if len(scan) > 1 else 0
+        if decision.fitted and step > COARSE:
+            tellable = False
             warnings.append(
-                f"The file states no wavelength: {seen.radiation.name} was assumed. If that is "
-                "wrong, name the right one."
+                f"In steps of {step:g} degrees peaks lose their shape: whether there is anything "
+                "else cannot be told."
             )
+        if not decision.fitted and seen.source == "assumed":
+            warnings.append(self._doubt_of_wavelength(scan, seen.radiation, tellable))
         return Finding(
             name=scan.name,
             phases=tuple(self.names[label] for label in decision.fitted),
-            foreign=bool(decision.probability[-1] >= 0.5),
+            foreign=bool(decision.probability[-1] >= 0.5 and tellable),
             probability=dict(zip(self.names, decision.probability.tolist(), strict=False)),
             warnings=tuple(warnings),
-            two_theta=TWO_THETA,
-            signal=examination.scan.signal,
+            two_theta=TWO_THETA[covered],
+            signal=examination.scan.signal[covered],
             wavelength=seen.radiation.mean,
             wavelength_source=seen.source,
             threshold=self.threshold,
-            fitted={self.names[i]: pattern for i, pattern in decision.fitted.items()},
+            fitted={self.names[i]: pattern[covered] for i, pattern in decision.fitted.items()},
             mass={self.names[i]: m / total if total else 0.0 for i, m in masses.items()},
         )
+
+    def _doubt_of_wavelength(self, scan: Scan, assumed: Radiation, peaks: bool) -> str:
+        """A sentence, with the anodes that would make the scan's peaks those of a phase."""
+        fitting = []
+        for other in RADIATIONS.values() if peaks else ():
+            with contextlib.suppress(DataError):  # what it reaches may lie beside the grid
+                seen = _on_mixture_grid(scan, other)
+                (examination,) = self.examine(seen.intensity[None], seen.covered[None])
+                found = named_phases(examination, self.judge, self.threshold)[1]
+                names = " and ".join(self.names[label] for label in found)
+                fitting += [f"with {other.name} its peaks would fit {names}"] if found else []
+        sentence = f"The file states no wavelength: {assumed.name} was assumed"
+        return "; ".join([sentence, *fitting]) + ". If that is wrong, name the right one."
 
     def save(self, path, overwrite: bool = False) -> Path:
         """Write a ``.npz`` file of arrays and JSON with everything inside.
@@ -192,12 +214,13 @@ class Identifier:
         arrays = load_arrays(path)
         try:
             network = Network.from_arrays(arrays, steps)
-            fits = network(np.zeros((1, N_POINTS, 2))).shape == (1, len(names) + 1)
+            with np.errstate(all="ignore"):
+                answer = network(np.ones((1, N_POINTS, 2)))
         except Exception as error:
             raise ModelError(
                 f"The network in {path} cannot be used ({short_reason(error)}). Train it again."
             ) from None
-        if not fits:
+        if answer.shape != (1, len(names) + 1) or not np.isfinite(answer).all():
             raise ModelError(f"The network in {path} does not fit its own names. Train it again.")
         return cls(network, names, *others)
 
@@ -236,6 +259,15 @@ def doubts(scan: SmoothedScan, lines: Sequence[PhaseLines], names: Sequence[str]
                 f"The range {first:.1f} to {last:.1f} degrees (Cu) leaves out most of the lines of "
                 f"{name}; whether it is there cannot be told."
             )
+    if not peaks_seen(scan):
+        found.append(
+            "No peak stands clearly above the noise; count longer, or take the answer for a guess."
+        )
+    return found
+
+
+def peaks_seen(scan: SmoothedScan, clear: float = 10.0) -> bool:
+    """Whether anything stands above the noise, ``clear`` times the scatter of the whole scan."""
     strongest = outstanding = 0.0
     for contrast, noise in zip(scan.contrast, scan.noises, strict=True):
         seen = contrast[scan.covered]
@@ -243,8 +275,4 @@ def doubts(scan: SmoothedScan, lines: Sequence[PhaseLines], names: Sequence[str]
         # Neighbours tell little of the noise where counts are few; all the scan's scatter does.
         scatter = 1.4826 * np.median(np.abs(seen - np.median(seen)))
         outstanding = max(outstanding, float(seen.max() / max(scatter, 1e-9)))
-    if strongest < 12 or outstanding < 10:
-        found.append(
-            "No peak stands clearly above the noise; count longer, or take the answer for a guess."
-        )
-    return found
+    return strongest >= 12 and outstanding >= clear

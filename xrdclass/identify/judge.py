@@ -107,7 +107,7 @@ class Judge:
         layers = [(np.array(w, dtype=float), np.array(b, dtype=float)) for w, b in values["layers"]]
         judge = cls(np.array(values["mean"], float), np.array(values["spread"], float), layers)
         numbers = [judge.mean, judge.spread, *(part for layer in layers for part in layer)]
-        if not all(np.isfinite(part).all() for part in numbers) or not (judge.spread > 0).all():
+        if not all((abs(part) < 1e9).all() for part in numbers) or not (judge.spread > 1e-9).all():
             raise ValueError("its judge holds what is no number, or a spread of 0")
         shapes = [judge.mean.shape, judge.spread.shape]
         if shapes != [(n_features,)] * 2 or judge.probability(np.zeros((1, n_features))).shape != (

@@ -115,8 +115,17 @@ class Network:
         if not all(isinstance(s, int) and 1 <= s <= 100 for pair in steps for s in pair):
             raise ValueError("its strides and pools are no small numbers")
         convolutions = tuple(
-            Convolution(arrays[f"kernel_{i}"], arrays[f"bias_{i}"], *pair)
-            for i, pair in enumerate(steps)
+            Convolution(arrays[f"kernel_{i}"], arrays[f"bias_{i}"], stride, pool)
+            for i, (stride, pool) in enumerate(steps)
         )
         dense = [(arrays[f"weights_{i}"], arrays[f"dense_bias_{i}"]) for i in range(n_dense)]
-        return cls(convolutions, tuple(dense))
+        network = cls(convolutions, tuple(dense))
+        if network.to_arrays().keys() != arrays.keys():
+            raise ValueError("it holds arrays that are no part of a network")
+        for kernel, bias in [*((layer.kernel, layer.bias) for layer in convolutions), *dense]:
+            if bias.shape != kernel.shape[-1:]:
+                raise ValueError("a layer has not as many addends as units")
+        # A small file could else ask for windows that fill the memory.
+        if any(c.kernel[..., 0].size > 2000 or len(c.bias) > 500 for c in convolutions):
+            raise ValueError("its convolutions are too large")
+        return network

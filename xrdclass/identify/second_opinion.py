@@ -77,9 +77,20 @@ class PhaseLines:
 
     @classmethod
     def from_dict(cls, values: dict) -> PhaseLines:
-        factor = float(values["mass_factor"])
-        arrays = {k: np.array(v) for k, v in values.items() if k != "mass_factor"}
-        return cls(mass_factor=factor, **arrays)
+        """What `to_dict` made; KeyError, TypeError or ValueError if it is nothing of the kind."""
+        lines = cls(
+            *(np.array(values[key], dtype=float) for key in ("two_theta", "intensity", "moves")),
+            np.array(values["strong"], dtype=int),
+            float(values["mass_factor"]),
+        )
+        r, k = lines.moves.shape
+        fits = lines.two_theta.shape == lines.intensity.shape == (r,) and r <= 60 and 2 <= k <= 7
+        if not fits or lines.strong.ndim != 1 or not set(lines.strong.tolist()) <= set(range(r)):
+            raise ValueError("a phase's lines are no table of a line a row")
+        numbers = [lines.two_theta, lines.intensity, lines.moves, np.array(lines.mass_factor)]
+        if not all((abs(part) < 1e9).all() for part in numbers) or (lines.intensity < 0).any():
+            raise ValueError("a phase's lines hold what is no number")
+        return lines
 
 
 @dataclass(frozen=True)

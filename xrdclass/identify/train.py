@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Sequence
+from dataclasses import asdict
 
 import numpy as np
 
@@ -15,6 +16,7 @@ from .background import N_POINTS, above_background
 from .foreign import invent_crystals
 from .identifier import Identifier
 from .judge import Judge, examine, foreign_features, named_phases, phase_features
+from .laboratory import Laboratory
 from .mixtures import Mixtures, MixtureSource
 from .network import Network
 from .second_opinion import all_lines
@@ -28,7 +30,7 @@ VISIBLE_HEIGHT, VISIBLE_SIGNAL = 0.03, 6.0
 def targets(mixtures: Mixtures) -> np.ndarray:
     """Truth and weight, (n, phases + 1, 2): nothing is asked of what cannot be seen."""
     truth = np.concatenate([mixtures.present, mixtures.foreign[:, None]], axis=1)
-    visible = (mixtures.height >= VISIBLE_HEIGHT) & (mixtures.signal >= VISIBLE_SIGNAL)
+    visible = (mixtures.height >= VISIBLE_HEIGHT) & (mixtures.signal_to_noise >= VISIBLE_SIGNAL)
     return np.stack([truth, visible | ~truth], axis=-1).astype(np.float32)
 
 
@@ -46,6 +48,7 @@ def train_identifier(
     seed: int = 0,
     report=print,
     keep=None,
+    laboratory: Laboratory = Laboratory(),  # noqa: B008
 ) -> Identifier:
     """Train network and judges on mixtures that are drawn on the way.
 
@@ -58,6 +61,7 @@ def train_identifier(
         than `ENOUGH_FOREIGN` and `ENOUGH_MEASURED`, for "foreign" and to measure the result
     report : called with one line now and then; None is silent
     keep : folder to keep the network in after each round; the same call goes on from there
+    laboratory : the ranges and probabilities that mixtures are drawn from
 
     Returns
     -------
@@ -70,27 +74,29 @@ def train_identifier(
         "passes": passes,
         "crystals": n_crystals,
         "seed": seed,
+        "laboratory": asdict(laboratory),
         "versions": {"xrdclass": __version__, "keras": import_keras().__version__},
     }
-    network, spent = _train_network(phases, settings, rounds, report, keep)
+    network, spent = _train_network(phases, settings, laboratory, rounds, report, keep)
     others = invent_crystals(max(50, n_crystals // 10), seed + 1_000_003)
-    source = MixtureSource(phases, others, (seed, 2))
+    source = MixtureSource(phases, others, (seed, 2), laboratory)
     names = tuple(phase.name for phase in phases)
     identifier = _with_judges(network, names, all_lines(phases), source, n_judged, seed, report)
-    unseen = _portions(MixtureSource(phases, others, (seed, 3)), min(n_judged, ENOUGH_MEASURED))
-    measured = measure(identifier, unseen)
+    unseen = MixtureSource(phases, others, (seed, 3), laboratory)
+    measured = measure(identifier, _portions(unseen, min(n_judged, ENOUGH_MEASURED)))
     seconds = round(spent + time.perf_counter() - started)
     identifier.settings = {**settings, "seconds": seconds, "measured": measured}
     return identifier
 
 
-def _train_network(phases, settings, rounds, report, keep):
+def _train_network(phases, settings, laboratory, rounds, report, keep):
     """The proposing network, and the seconds that a kept run took before it was stopped."""
     keras, started, spent, done = import_keras(), time.perf_counter(), 0, 0
     seed, passes = settings["seed"], settings["passes"]
     keras.utils.set_random_seed(seed)
     network = identifier_cnn(N_POINTS, len(phases) + 1)
-    source = MixtureSource(phases, invent_crystals(settings["crystals"], seed), (seed, 1))
+    crystals = invent_crystals(settings["crystals"], seed)
+    source = MixtureSource(phases, crystals, (seed, 1), laboratory)
     portion = -(-settings["samples"] // rounds)
     steps = rounds * passes * -(-portion // 64)
     rate = keras.optimizers.schedules.CosineDecay(2e-3, steps, alpha=0.01)

@@ -1,4 +1,4 @@
-"""All lessons and identify on a small machine: 2 GB of memory and one core (make test-small).
+"""All lessons and identify on a small machine: 2 GB of memory and one core (make check-small).
 
 The limit is a hard one, of the operating system: a process that asks for more is killed. Of what
 the system has, this takes the first that works: systemd-run (a user's own slice), a control group
@@ -19,7 +19,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from long_run import write_scans
+from check_long import write_scans
 
 ROOT = Path(__file__).resolve().parent.parent
 GROUPS = Path("/sys/fs/cgroup")
@@ -71,7 +71,7 @@ def git_status():
         capture_output=True,
         text=True,
     )
-    # build/ is where run.py writes the executed copies.
+    # build/ is where run_lessons.py writes the executed copies.
     lines = done.stdout.splitlines()
     return {x for x in lines if "__pycache__" not in x and " build/" not in x and ".venv" not in x}
 
@@ -111,7 +111,7 @@ def main():
         title = f"identify, {len(scans)} scans"
         failed += run(title, "-m", "xrdclass", "identify", *scans, quiet=True)
         only = ["--only", *options.only] if options.only else []
-        failed += run("lessons", "notebooks/run.py", *only)
+        failed += run("lessons", "tools/run_lessons.py", *only)
         left = sorted(f for f in files_in(folders["home"]) if not f.startswith(THEIRS))
         temporary = sorted(files_in(folders["tmp"]))
     if group:

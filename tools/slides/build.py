@@ -54,7 +54,7 @@ TEMPLATE = """
 
 def load_mathml():
     """The site's function from a formula to MathML, which browsers draw themselves."""
-    spec = importlib.util.spec_from_file_location("conf", ROOT / "docs" / "site" / "conf.py")
+    spec = importlib.util.spec_from_file_location("conf", ROOT / "tools" / "site" / "conf.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module._mathml

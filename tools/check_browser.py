@@ -1,8 +1,8 @@
-"""Lessons as a student meets them: in JupyterLab, in a browser (make test-browser).
+"""Lessons as a student meets them: in JupyterLab, in a browser (make check-browser).
 
 Starts JupyterLab on a copy of the notebooks, opens a lesson in Chromium, runs all its cells, and
 moves a slider or uploads scans with the keyboard alone. Screenshots go to build/browser/. Not part
-of make test, which needs no browser.
+of make test, which needs no browser. Arguments are pytest's.
 """
 
 import contextlib
@@ -42,7 +42,7 @@ UPLOADS = ["06_rruff_evaluation", "08_unknowns"]
 
 @pytest.fixture(scope="session")
 def browser():
-    sync_api = pytest.importorskip("playwright.sync_api", reason="make test-browser installs it")
+    sync_api = pytest.importorskip("playwright.sync_api", reason="make check-browser installs it")
     found = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, NAMES)), None)
     if not found:
         pytest.fail(
@@ -238,3 +238,7 @@ def test_lesson_answers_uploaded_scans(browser, lab, lesson, scans):
         page.screenshot(path=SHOTS / f"{lesson}-narrow.png")
         fits = "image => image.width <= image.closest('.jp-OutputArea').clientWidth"
         assert images.evaluate(fits), "A picture shrinks with the window."
+
+
+if __name__ == "__main__":
+    sys.exit(pytest.main([__file__, "-q", *sys.argv[1:]]))

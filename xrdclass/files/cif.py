@@ -1,0 +1,321 @@
+"""Crystal structures from CIF files that others wrote: read, doubted in a sentence, or refused."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import tempfile
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..errors import DataError, DownloadError, PhaseError
+from .downloads import fetch
+from .space_groups import NOTHING, stated_settings
+from .writing import read_limited, write_safely
+
+if TYPE_CHECKING:
+    from pymatgen.core import Structure
+
+COD_URL = "https://www.crystallography.net/cod/{entry}.cif"
+
+#: Limits of a CIF file, far above the structures that powder patterns are told apart by. Below them
+#: a structure and its reflections down to 1.2 Å take seconds and less than 500 MB of memory.
+MAX_BYTES = 10_000_000
+MAX_POSITIONS = 5_000  # listed atoms times symmetry operations
+MAX_ATOM_VOLUME = 10_000_000  # Å3, atoms in the cell times the cell's volume
+MAX_VOLUME = 100_000  # Å3
+
+_BLOCK = re.compile(r"^[ \t]*data_", flags=re.MULTILINE | re.IGNORECASE)
+_COLUMNS = ("label", "type_symbol", "fract_x", "fract_y", "fract_z", "occupancy")
+_IDENTITY = "x,y,z"
+# pymatgen drops what is not ASCII, the minus of a coordinate or the bar of 'R 3\u0305 c' included.
+_ASCII = str.maketrans("\u2010\u2011\u2012\u2013\u2014\u2212\u00a0\u2018\u2019", "------ ''")
+# What pymatgen does not know of an operation it leaves out, and a long one takes it minutes.
+_OPERATION = re.compile(r"[xyzXYZ0-9+\-*/., ]{5,100}")
+
+
+def read_cif(path) -> tuple[Structure, str]:
+    """The structure in a CIF file, and where its numbers come from.
+
+    What is doubtful is said in warnings: sites that are partly occupied (their atoms scatter in
+    proportion), symmetry that is not stated or stated in more than one sense, further crystals in
+    the file, atoms too close to each other. Symmetry operations are used as listed; without them
+    the space group, by symbol, Hall symbol or number.
+
+    Raises
+    ------
+    PhaseError
+        If the file cannot be read as a crystal structure, or if it states a space group that
+        cannot be told from what it says.
+    """
+    path = Path(path)
+    content = read_limited(path, MAX_BYTES, PhaseError, "a CIF file of one crystal structure")
+    notes: list[str] = []
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # pymatgen's; what matters of them is in the notes
+            data = _crystal(content.decode("utf-8-sig", errors="replace"), notes)
+            structure = _structure(data, notes)
+    except PhaseError as error:
+        raise PhaseError(f"{path} {error}") from None
+    except Exception as error:
+        said = str(error).strip().splitlines() if isinstance(error, ValueError) else []
+        reason = said[-1] if said else "it cannot be made sense of"
+        raise PhaseError(
+            f"{path} is not a crystal structure in CIF format: {reason[:200].rstrip('.')}. "
+            "Expected a cell, a space group or symmetry operations, and atoms with fractional "
+            "coordinates."
+        ) from None
+    for note in notes:
+        warnings.warn(f"{path.name}: {note}", stacklevel=2)
+    return structure, str(data.get("_publ_section_references") or f"CIF file {path.name}")
+
+
+def _crystal(text: str, notes: list[str]) -> dict:
+    """The data of the first block that lists atoms, names in small letters, with "_" for "."."""
+    from pymatgen.io.cif import CifBlock
+
+    text = "\n".join(text.translate(_ASCII).splitlines()).encode("ascii", "replace").decode()
+    blocks = [b for b in _BLOCK.split(text)[1:] if re.search(r"_atom_site[._]fract_x", b, re.I)]
+    if not blocks:
+        raise ValueError("it lists no atoms with fractional coordinates")
+    if len(blocks) > 1:
+        names = [block.split(maxsplit=1)[0] for block in blocks]
+        more = ", ..." if len(names) > 5 else ""
+        notes.append(
+            f"it holds {len(names)} crystals ({', '.join(names[:5])}{more}); the first is taken. "
+            "Put each into a file of its own."
+        )
+    data = CifBlock.from_str("data_" + blocks[0]).data
+    return {key.lower().replace(".", "_"): value for key, value in data.items()}
+
+
+def _structure(data: dict, notes: list[str]) -> Structure:
+    """The structure in a block of data, within the limits of size and of what atoms allow."""
+    if any(str(data.get(f"_cell_length_{a}", "-")).startswith("-") for a in "abc"):
+        raise ValueError("its cell has no three positive lengths")
+    sites = _sites(data, notes)
+    lattice = _build(data, sites[:1], [_IDENTITY]).lattice
+    if not np.isfinite(lattice.matrix).all():
+        raise ValueError("its cell is not finite")
+    structure = _build(data, sites, _operations(data, sites, lattice, notes))
+    volume, atoms = float(structure.volume), structure.composition.num_atoms
+    if not np.isfinite(structure.frac_coords).all():
+        raise ValueError("its coordinates are not finite")
+    if not atoms > 0:
+        raise ValueError("it holds no atoms")
+    if volume < 1 or volume / len(structure) < 1:
+        raise ValueError(
+            f"its cell has {volume / atoms:.2g} Å3 an atom, where crystals have 5 to 50; are its "
+            "lengths in nm, where Å belong?"
+        )
+    _check_size(volume, MAX_VOLUME, "Å3 in its cell")
+    _check_size(len(structure), MAX_ATOM_VOLUME / volume, f"atoms in a cell of {volume:.0f} Å3")
+    _check_elements(structure)
+    if not structure.is_ordered:
+        notes.append(
+            "some sites are partly occupied; the pattern is that of the average structure, "
+            "without any ordering."
+        )
+    elif (distance := _shortest(structure)) < 0.6:
+        notes.append(
+            f"two atoms are only {distance:.2f} Å apart; check its coordinates, its space group "
+            "and, if that has two, the origin."
+        )
+    return structure
+
+
+def _sites(data: dict, notes: list[str]) -> list[tuple[str, ...]]:
+    """The listed atoms as text: label, element, x, y, z, occupancy."""
+    columns = [data.get(f"_atom_site_{name}") for name in _COLUMNS]
+    columns = [[column] if isinstance(column, str) else column for column in columns]
+    label, element, x, y, z, occupancy = columns
+    label, element = label or element, element or label
+    sites, unknown = [], []
+    for row in zip(label, element, x, y, z, occupancy or ["1"] * len(x), strict=True):
+        label, element, *place, occupancy = row
+        element = label if element in NOTHING else element
+        if re.match(r"OH|O-H|H2O", element, flags=re.IGNORECASE):
+            element = "O"  # its hydrogen has no place of its own, and hardly scatters
+        if not re.match(r"[A-Za-z]|.* \+ ", element):
+            raise ValueError(f"{element!r} names no element")
+        if any(coordinate in NOTHING for coordinate in place):
+            raise ValueError(f"{label} has no coordinates")
+        if occupancy in NOTHING:  # "." stands for what the dictionary of CIF presumes: full
+            unknown += [label] * (occupancy != ".")
+            occupancy = "1"
+        sites.append((label, element, *place, occupancy))
+    if unknown:
+        notes.append(f"the occupancy of {', '.join(unknown[:5])} is not known; taken as 1.")
+    return sites
+
+
+def _build(data: dict, sites, operations: list[str]) -> Structure:
+    """A structure by pymatgen, from a CIF file that says these things and no others."""
+    from pymatgen.io.cif import CifParser
+
+    keys = [key for key in data if re.match("_cell_(length|angle)_|.*(_setting|_system)$", key)]
+    lines = ["data_x", *(f"{key} '{data[key]}'" for key in keys), "loop_"]
+    lines += ["_space_group_symop_operation_xyz", *(f"'{text}'" for text in operations), "loop_"]
+    lines += [f"_atom_site_{name}" for name in _COLUMNS]
+    lines += [" ".join(f"'{value}'" for value in site) for site in sites]
+    parser = CifParser.from_str("\n".join(lines), occupancy_tolerance=1.05)
+    return parser.parse_structures(primitive=False, on_error="raise")[0]
+
+
+def _operations(data: dict, sites, lattice, notes: list[str]) -> list[str]:
+    """The symmetry operations: those listed, or else those of the space group that is stated.
+
+    A single one, the identity, counts as none: only a file that states no other group is P1.
+    """
+    keys = [key for key in data if re.search(r"(symop_operation|equiv_pos_as)_xyz", key)]
+    listed = data[keys[0]] if keys else []
+    listed = [listed] if isinstance(listed, str) else listed
+    for text in listed:
+        if not _OPERATION.fullmatch(text):
+            raise ValueError(f"{ascii(text[:40])} is no symmetry operation")
+    _check_size(len(sites) * max(1, len(listed)), MAX_POSITIONS, "atomic positions")
+    if listed and [text.lower().replace(" ", "") for text in listed] != [_IDENTITY]:
+        _compare(listed, data, lattice, notes)
+        return listed
+    if stated_settings(data)[0]:
+        return _chosen(data, sites, lattice, bool(listed), notes)
+    if not listed:
+        notes.append(
+            "it states no symmetry; its atoms are taken as the whole cell (P1). If it lists the "
+            "asymmetric unit only, add the space group."
+        )
+    return [_IDENTITY]
+
+
+def _compare(listed: list[str], data: dict, lattice, notes: list[str]) -> None:
+    """Note what speaks against the listed operations: the cell, or the stated space group."""
+    from pymatgen.core.operations import SymmOp
+
+    rotations = np.array([SymmOp.from_xyz_str(text).rotation_matrix for text in listed])
+    if _misfit(rotations, lattice) > 0.01:
+        notes.append("its cell does not have the symmetry of the operations that it lists.")
+    stated, settings, _ = stated_settings(data)
+    orders, found = {len(s.rotations) for s in settings}, len(set(listed))
+    if orders and found not in orders:
+        notes.append(
+            f"it lists {found} symmetry operations, but its space group, {stated}, has "
+            f"{min(orders)}; those listed are used."
+        )
+
+
+def _chosen(data: dict, sites, lattice, identity_listed: bool, notes) -> list[str]:
+    """The operations of the stated space group, in the one of its settings that is meant."""
+    from pymatgen.symmetry.analyzer import SpacegroupAnalyzer
+
+    stated, settings, understood = stated_settings(data)
+    groups = {s.number for s in settings}
+    if identity_listed and groups != {1}:  # are all atoms of the cell listed?
+        whole = SpacegroupAnalyzer(_build(data, sites, [_IDENTITY]), symprec=0.01)
+        if whole.get_space_group_number() in groups:
+            return [_IDENTITY]
+    misfit = [_misfit(s.rotations, lattice) for s in settings]
+    if min(misfit, default=0) > 0.01:
+        raise PhaseError(f"has a cell without the symmetry of its space group, {stated}.")
+    fitting = [s for s, m in zip(settings, misfit, strict=True) if m <= min(misfit) + 1e-4]
+    if not fitting or (len(fitting) > 1 and not understood):
+        raise PhaseError(
+            f"states its space group as {stated}, from which no single one can be told, and lists "
+            "no symmetry operations; expected a symbol such as 'P 42/m n m', or the operations."
+        )
+    positions = len(sites) * sum(len(s.rotations) for s in fitting)
+    _check_size(positions, MAX_POSITIONS, "atomic positions")
+    if len(fitting) == 1:
+        return fitting[0].operations()
+    distances = [_shortest(_build(data, sites, s.operations())) for s in fitting]
+    best = int(np.argmax(distances))
+    notes.append(
+        f"its space group, {stated}, has {len(fitting)} settings that fit the cell (origins or "
+        f"axes), and it does not say which; '{fitting[best].choice}' is taken, in which no atoms "
+        f"are closer than {distances[best]:.2f} Å. List the symmetry operations to be sure."
+    )
+    return fitting[best].operations()
+
+
+def _misfit(rotations: np.ndarray, lattice) -> float:
+    """How much rotations of coordinates, (n, 3, 3), change a cell's metric tensor, in parts."""
+    metric = lattice.metric_tensor
+    turned = rotations.transpose(0, 2, 1) @ metric @ rotations
+    return float(np.abs(turned - metric).max() / metric.max())
+
+
+def _shortest(structure: Structure, reach: float = 3.0) -> float:
+    """The shortest distance between atoms, Å, up to ``reach``; 0 where they are packed absurdly."""
+    if structure.volume < len(structure):  # less than 1 Å3 an atom
+        return 0.0
+    return float(structure.get_neighbor_list(reach)[3].min(initial=reach))
+
+
+def _check_size(found: float, limit: float, what: str) -> None:
+    if found > limit:
+        raise PhaseError(
+            f"has {found:.0f} {what}, more than can be computed here in seconds; expected at most "
+            f"{limit:.0f}."
+        )
+
+
+def _check_elements(structure: Structure) -> None:
+    from pymatgen.analysis.diffraction.xrd import ATOMIC_SCATTERING_PARAMS
+
+    symbols = {species.symbol for species in structure.composition}
+    unknown = sorted(symbols - set(ATOMIC_SCATTERING_PARAMS))
+    if unknown:
+        raise PhaseError(
+            f"names {', '.join(unknown)}, for which no X-ray scattering factor is known; expected "
+            "chemical elements."
+        )
+
+
+def download_cod(entry: int | str, folder=None) -> Path:
+    """Fetch one CIF file from the Crystallography Open Database, once; return its path.
+
+    Parameters
+    ----------
+    entry : the COD number, seven digits
+    folder : path, optional
+        Where to keep the file; by default the user's cache.
+
+    Raises
+    ------
+    DownloadError
+        If the number is no COD number, the database cannot be reached, or what it sends is not a
+        crystal structure.
+    """
+    import pooch
+
+    entry = str(entry)
+    if not (entry.isdecimal() and len(entry) == 7):
+        raise DownloadError(
+            f"A COD entry is a number of seven digits, such as 9015662; got {entry!r}."
+        )
+    folder = Path(folder) if folder is not None else Path(pooch.os_cache("xrdclass")) / "cod"
+    path = folder / f"{entry}.cif"
+    if path.exists():
+        with contextlib.suppress(PhaseError):  # what is broken is fetched again
+            read_cif(path)
+            return path
+    url = COD_URL.format(entry=entry)
+    with tempfile.TemporaryDirectory() as name:
+        fetched = Path(name) / path.name
+        try:
+            fetch(url, fetched)
+            read_cif(fetched)
+            content = fetched.read_bytes()
+            return write_safely(path, lambda file: file.write(content), overwrite=True)
+        except PhaseError as error:
+            raise DownloadError(f"What {url} sent is not a crystal structure: {error}") from None
+        except DownloadError as error:
+            raise DownloadError(
+                f"COD entry {entry} could not be fetched: {error}. Without a network, use the "
+                "shipped phases or put CIF files into a folder of your own."
+            ) from None
+        except DataError as error:
+            raise DownloadError(str(error)) from None

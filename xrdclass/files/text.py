@@ -1,0 +1,240 @@
+"""Scans in text: columns of numbers, in all the ways of writing them, and what their names say."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+
+from . import columns, listings
+from .reading import (
+    MAX_CONTENT,
+    MAX_POINTS,
+    MAX_SCANS,
+    MIN_POINTS,
+    Found,
+    NotAScan,
+    damage_means,
+    too_long,
+)
+from .wavelengths import stated
+
+_NUMBER = r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?|[+-]?(?i:nan|inf|infinity)"
+# A number must end at a separator, so a line can be matched in one way only: no backtracking.
+_DATA_LINE = re.compile(rf'(?:[\s;,"]*(?:{_NUMBER})(?=[\s;,"]|$))+[\s;,"]*$')
+_PARTLY = re.compile(rf"\s*(?:{_NUMBER})[\s;,]+(?:{_NUMBER})[\s;,]")
+_LOOSE_COMMA = re.compile(r"(?<=\s),|,(?=\s)|,$", re.MULTILINE)
+_TIGHT_COMMA = re.compile(r",(?=[\d.+-])(?<=[\d.],)")
+_GROUPED = re.compile(r"(?<![\d,.])[+-]?\d{1,3}(?:,\d{3})+(?![\d,])")  # 1,091,000
+_DATE = re.compile(
+    r"(?<!\S)\d{1,4}[/.-]\d{1,2}[/.-]\d{1,4}(?!\S)|(?<!\S)\d{1,2}:\d{2}(?::\d{2})?\S*"
+)
+_EMPTY = re.compile(r"(?<=\t)(?=\t|$)|(?<=;)(?=;|$)|(?<=,)(?=,|$)|^(?=[\t;,])")
+_COMMENTS = ("#", "!", ";", "'", "%", "//", "*")
+_MAX_LINE = 2000  # characters; longer lines hold no angle and intensity
+
+#: What a header speaks of that holds columns of numbers, but no powder scan.
+_ELSEWHERE = {
+    "neutron data": r"\bneutrons?\b|\bHRPT\b|\bNumor\b|\bSINQ\b|time[- ]of[- ]flight|\bTOF\b",
+    "a photoelectron spectrum (XPS)": r"\bXPS\b|kinetic energy|binding energy|photoelectron",
+    "a Raman or infrared spectrum": r"raman (shift|spectr)|\bFT-?IR\b|transmittance",
+    "a rocking curve or another scan of the sample's tilt": r"rocking ?curve"
+    r"|((?<![\w/-])|scan ?(axis|type)\W{1,5})(omega|phi|chi|psi)([ -]scan|\s*$)",
+    "a web page, perhaps a server's message": r"<html|<!doctype",
+}
+
+
+def read(content: bytes, chosen=None, sure: bool = False) -> list[Found]:
+    """The scans of a text file; see `tables` for those in columns.
+
+    Parameters
+    ----------
+    chosen : the columns of angle and intensity, numbers from 1 or names, optional
+    sure : the user says what the angles are, whatever else the header speaks of
+
+    Raises
+    ------
+    NotAScan
+        If there is none.
+    """
+    if len(content) > MAX_CONTENT:
+        raise too_long(f"{len(content) / 1e6:.0f} MB of text")
+    text = decoded(content)
+    lines = text.splitlines()
+    if len(lines) > MAX_POINTS:
+        raise too_long(f"{len(lines)} lines")
+    head = "\n".join(line[:_MAX_LINE] for line in lines[:300])[:60_000]
+    for what, words in _ELSEWHERE.items() if not sure else ():
+        if found := re.search(words, head, re.IGNORECASE | re.MULTILINE):
+            advice = "Give a powder scan, or say that it is one with axis='2theta' (--axis 2theta)"
+            advice = "Fetch the file itself again" if "page" in what else advice
+            raise NotAScan(f"what seems to be {what} ({ascii(found[0])} in its header)", advice)
+    with damage_means("a text file of counts"):
+        return listings.read("\n".join(lines), head) or tables(lines, chosen)
+
+
+def decoded(content: bytes) -> str:
+    """The content as text: UTF-8, UTF-16 or Latin-1."""
+    start = content[:4096]
+    if start[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        return content.decode("utf-16", errors="replace")
+    if len(start) > 20 and not any(start[1:200:2]):
+        return content.decode("utf-16-le", errors="replace")
+    if b"\0" in start:
+        raise NotAScan("binary data of a kind that is not known here")
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return content.decode("latin-1")
+
+
+def tables(lines: list[str], chosen=None, source: str = "text") -> list[Found]:
+    """The scans that stand in columns, one below or beside the other.
+
+    Whether a comma parts columns or marks decimals is decided for the data as a whole:
+
+    1. a comma beside a blank parts columns: ``5.00, 12.0`` and ``5,00, 12,3``;
+    2. with a decimal point in the data, commas part columns: ``5.00,12.0``, unless another
+       separator does and they part thousands: ``5.00;1,012``;
+    3. without one, and with another separator, commas mark decimals: ``5,00 12`` or ``5,00;12,3``;
+    4. with commas alone they part columns, ``10,523`` being 10° and 523 counts, unless the whole
+       numbers before the first comma repeat, or the ones after it start with 0, as only decimals
+       do: ``5,00,12`` is then 5.00° and 12 counts.
+    """
+    first = next((i for i, line in enumerate(lines) if _is_data(line)), None)
+    if first is None and len(lines) < 1e5 and _DATE.search("\n".join(lines[:1000])):
+        lines = _DATE.sub("nan", "\n".join(lines)).split("\n")
+        first = next((i for i, line in enumerate(lines) if _is_data(line)), None)
+    if first is None:
+        shown = next((line.strip() for line in lines if line.strip()), "")
+        found = f"no line of numbers; it begins {ascii(shown[:40])}" if shown else "an empty file"
+        raise NotAScan(found, "Export the scan as .xy text")
+    partly = [line for line in lines[:first] if len(line) < _MAX_LINE and _PARTLY.match(line)]
+    if len(partly) > 5:  # what follows is not the whole scan
+        found = f"text among the numbers, as in {ascii(partly[0].strip()[:40])}"
+        raise NotAScan(found, "Export the scan as two columns of numbers")
+    ends = (i for i, line in enumerate(lines) if line.startswith("##END") and i > first)
+    end = next(ends, len(lines))
+    whole = _columns_of(lines[first:end])
+    if whole is None and any(map(_EMPTY.search, lines[first:end])):
+        whole = _columns_of([_EMPTY.sub("nan", line) for line in lines[first:end]])
+    found = []
+    for begin, block in [(first, None)] if whole else _blocks(lines[:end], first):
+        # One line may precede the columns, such as the number of points or start, step and stop.
+        table = whole or _columns_of(block) or _columns_of(block[1:])
+        if table is None:
+            raise NotAScan(_unevenness(block))
+        header = [line.strip() for line in lines[:begin]]
+        pairs = [line[2:].partition("=") for line in header if line.startswith("##")]
+        metadata = {key.strip().upper(): value.strip() for key, sign, value in pairs if sign}
+        wavelength = stated(header[:400] + header[400:][-100:])
+        for one in columns.scans(table, columns.names(header, len(table), chosen), chosen):
+            one.wavelength = one.wavelength or wavelength
+            one.metadata, one.source = metadata, f"{source}, {one.source}"
+            found.append(one)
+    if len(found) > MAX_SCANS:
+        raise too_long("very many scans")
+    return found
+
+
+def _is_data(line: str) -> bool:
+    return len(line) <= _MAX_LINE and _DATA_LINE.match(line) is not None
+
+
+# Lines to columns of words
+
+
+def _columns_of(lines: list[str]) -> list[list[str]] | None:
+    """Columns of words; None if the lines are not all alike and all numbers."""
+    text = "\n".join(lines)
+    columns = None if _TIGHT_COMMA.search(text) else _cut_by_rule(text)
+    if columns is None:
+        stripped = (line.strip(" \t").rstrip(";, \t") for line in lines)
+        columns = _cut_by_rule("\n".join([line for line in stripped if line]))
+    if columns is None or "_" in text:  # float() would take 1_000
+        return None
+    try:
+        for column in columns[:2]:
+            list(map(float, column))
+    except ValueError:
+        return None
+    return columns
+
+
+def _cut_by_rule(text: str) -> list[list[str]] | None:
+    """The text cut into columns by the rule that `tables` states; None if that fails."""
+    if '"' in text:
+        text = text.replace('","', '";"').replace('"', "")
+    if not _TIGHT_COMMA.search(text):
+        return _cut(text)
+    bare = re.sub(r"[^\S\n]*,[^\S\n]*", ",", text)
+    only_commas = not re.search(r"[;\s]", bare.replace("\n", ""))
+    if "." in text:
+        if only_commas:
+            return _cut(bare)
+        plain = _GROUPED.sub(lambda number: number[0].replace(",", ""), text)
+        return None if _TIGHT_COMMA.search(plain) else _cut(plain)
+    if bare != text or not only_commas:
+        columns = _cut(_LOOSE_COMMA.sub(" ", text).replace(",", "."))
+        return columns or (_cut(bare) if only_commas else None)
+    columns = _cut(text)
+    if columns and all(map(str.isdecimal, columns[0] + columns[1])):
+        whole, part = columns[:2]
+        angles = list(map(".".join, zip(whole, part, strict=True)))
+        steps = np.diff(np.array(angles, dtype=float))
+        repeated = len(set(whole)) < len(whole) and ((steps > 0).all() or (steps < 0).all())
+        if repeated or any(len(digits) > 1 and digits[0] == "0" for digits in part):
+            # Three columns: the intensities are whole numbers; four: they have decimals too.
+            intensity = list(map(".".join, zip(*columns[2:4], strict=True)))
+            return [angles, intensity] if 2 < len(columns) < 5 else None
+    return columns
+
+
+def _cut(text: str) -> list[list[str]] | None:
+    """Columns of words parted by any separator; None if uneven or fewer than two columns."""
+    words = text.replace(",", " ").replace(";", " ").replace("\n", " | ").split()
+    width = words.index("|") if "|" in words else len(words)
+    # Every line has the same number of words if each line's end is where it should be.
+    ends = words[width :: width + 1]
+    even = len(ends) == text.count("\n") and (len(words) + 1) % (width + 1) == 0
+    if width < 2 or not even or set(ends) > {"|"}:
+        return None
+    return [words[i :: width + 1] for i in range(width)]
+
+
+def _blocks(lines: list[str], first: int) -> list[tuple[int, list[str]]]:
+    """Runs of number lines, comments left out, each with the line at which it starts.
+
+    Runs much shorter than the longest, such as a list of peaks below the scan, are left out.
+    """
+    blocks, text_at = [], None
+    for i in range(first, len(lines)):
+        line = lines[i].strip()
+        if _is_data(line):
+            if text_at == i - 1 and len(blocks[-1][1]) > 2 and blocks[-1][0] != text_at:
+                found = f"{ascii(lines[text_at].strip()[:40])} on line {text_at + 1}, amid the data"
+                raise NotAScan(found, "Repair or delete that line")
+            if text_at is not None or not blocks:
+                blocks.append((i, []))
+            blocks[-1][1].append(line)
+            text_at = None
+        elif line and not line.startswith(_COMMENTS):
+            # Only a single line right between two number lines is a damaged one.
+            text_at = i if text_at is None and _is_data(lines[i - 1]) else -1
+    longest = max(len(block) for _, block in blocks)
+    return [b for b in blocks if len(b[1]) >= max(min(MIN_POINTS, longest), longest / 10)]
+
+
+def _unevenness(block: list[str]) -> str:
+    """What is wrong with lines of numbers that do not form columns."""
+    widths = [len(re.split(r"[\s;,]+", line.strip(' \t;,"'))) for line in block]
+    usual = max(set(widths), key=widths.count)
+    if usual == 1:
+        return "one column only, and no line that states start, step and stop"
+    for line, width in zip(block, widths, strict=True):
+        if width != usual:
+            return f"lines with different numbers of columns, such as {ascii(line[:40])}"
+    return (
+        f"commas, as in {ascii(block[0][:40])}, of which it is unclear whether they mark decimals, "
+        "thousands or columns (if decimals, then there is one column only)"
+    )
