@@ -250,15 +250,13 @@ def report(drawn, probability, present):
     for low, high in ((0.2, 0.5), (0.5, 0.8), (0.8, 0.95), (0.95, 1.01)):
         inside = (probability >= low) & (probability < high)
         if inside.any():
-            print(
-                f"stated {low} to {min(high, 1)}: {probability[inside].mean():.2f} on average; true",
-                interval(present[inside].sum(), inside.sum()),
-                f"of {inside.sum()}",
-            )
+            print(f"stated {low} to {min(high, 1)}: {probability[inside].mean():.2f} on average; ")
+            hits = interval(present[inside].sum(), inside.sum())
+            print(f"   true {hits} of {inside.sum()}")
 
 
 def zinc(args):
-    """How much of each phase is found in zinc oxide: 10,000 counts at the top, 200 of background."""
+    """How much is found in zinc oxide: 10,000 counts at the top, 200 of background."""
     phases, oxide = load_phases(), round_robin_phases()[1]
     for label, phase in enumerate(phases):
         for percent in (1, 2, 3, 5, 8):
