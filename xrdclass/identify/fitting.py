@@ -200,7 +200,7 @@ class Model:
         whole = self.refit(every)
         return np.array([self.refit(np.delete(every, i)) - whole for i in every])
 
-    def covariance(self):
+    def covariance(self, left_out: int = DECISIVE):
         """Covariance of all parameters, and the inverse of the normal matrix.
 
         The observed scatter of what is left, cluster by cluster, scales the errors; they are never
@@ -221,7 +221,7 @@ class Model:
         # What a strong line says of a parameter it also bends its way: left out, it says more.
         ends = np.append(starts[1:], len(x))
         strength = np.add.reduceat((self.peaks / sigma) ** 2, starts)
-        for c in np.argsort(-strength)[:DECISIVE]:
+        for c in np.argsort(-strength)[:left_out]:
             rows = slice(starts[c], ends[c])
             without = normal - scaled[rows].T @ weighted[rows]
             moves[c] = np.linalg.solve(without, r[rows] @ weighted[rows])

@@ -23,7 +23,7 @@ from ..diffraction import (
 )
 from ..errors import DataError
 from ..phases import Phase
-from ..simulation import gaussian, lorentzian, march_dollase, scherrer_fwhm, strain_fwhm
+from ..simulation import doublet, gaussian, lorentzian, march_dollase, scherrer_fwhm, strain_fwhm
 
 #: Displacement parameters B, Å^2, at room temperature as inorganic crystals usually have them:
 #: hard ones with strong bonds less, large single-charged ions more.
@@ -205,10 +205,6 @@ class LineSet:
         self.two_theta = np.degrees(2 * theta)
         self.basis = table.strain_basis
         self._equivalents, self._cosines = table.equivalents[chosen], None
-        single = source.k_alpha1 == source.k_alpha2
-        self.doublet = (
-            [(source.mean, 1.0)] if single else [(source.k_alpha1, 2 / 3), (source.k_alpha2, 1 / 3)]
-        )
 
     @property
     def mass_factor(self) -> float:
@@ -224,12 +220,12 @@ class LineSet:
         lengths = np.einsum("aj,jk,ak->a", AXES, metric, AXES)[:, None, None]
         return np.minimum(along / (lengths * 4 * self.s_squared[:, None]), 1)
 
-    def places(self, strain, wavelength):
-        """Bragg angles, radians, and d(2 theta)/d(strain), degrees, (r, k), of a strained cell."""
+    def places(self, strain):
+        """Bragg angles of a strained cell, radians, and d(2 theta)/d(strain), degrees, (r, k)."""
         inverse = np.linalg.inv(np.eye(3) + np.tensordot(strain, self.basis, 1))
         q = self.q @ inverse
         square = (q * q).sum(axis=1)
-        theta = np.arcsin(np.minimum(wavelength / 2 * np.sqrt(square), 0.9999))
+        theta = np.arcsin(np.minimum(self.source.mean / 2 * np.sqrt(square), 0.998))
         relative = -((q @ (inverse @ self.basis)) * q).sum(axis=2) / square
         return theta, (np.degrees(2 * np.tan(theta)) * relative).T
 
@@ -244,8 +240,8 @@ class LineSet:
         slope = -1.5 * base**-2.5 * (2 * r * r * c - (1 - c) / r)
         return march_dollase(c, r).mean(axis=1), slope.mean(axis=1)
 
-    def shapes(self, crystal: Crystal, instrument: Instrument, wavelength=None):
-        """Where the lines of one wavelength (the mean one) lie and how wide they are, degrees.
+    def shapes(self, crystal: Crystal, instrument: Instrument):
+        """Where the lines lie and how wide they are, degrees, both of a doublet taken as one.
 
         Returns
         -------
@@ -253,16 +249,22 @@ class LineSet:
         slopes : of the places: float, (r, 1 + k), with respect to shift and strain
         squares : float, (r, 3), squared widths of instrument, crystallite size and micro-strain
         """
-        wavelength = wavelength or self.source.mean
-        theta, slope = self.places(crystal.strain, wavelength)
+        theta, slope = self.places(crystal.strain)
         cosine = np.cos(theta) if instrument.displaced else np.ones_like(theta)
         squares = np.empty((len(theta), 3))
         squares[:, 0] = np.exp(2 * instrument.log_width)
-        squares[:, 1] = scherrer_fwhm(theta, np.exp(crystal.log_size), wavelength) ** 2
+        squares[:, 1] = scherrer_fwhm(theta, np.exp(crystal.log_size), self.source.mean) ** 2
         squares[:, 2] = strain_fwhm(theta, np.exp(crystal.log_strain)) ** 2
         width = np.sqrt(squares.sum(axis=1) + BIN_WIDTH * instrument.step**2)
         place = np.degrees(2 * theta) + instrument.shift * cosine
         return place, width, np.column_stack([cosine, slope]), squares
+
+    def split(self, place):
+        """What to add to the lines' places for each line of the doublet, and its part."""
+        if self.source.k_alpha1 == self.source.k_alpha2:
+            return [(0.0, 1.0)]
+        theta = np.radians(place / 2)
+        return [(np.degrees(2 * (t - theta)), part) for t, part in doublet(theta, self.source)]
 
     def areas(self, crystal: Crystal) -> np.ndarray:
         """Areas of the lines of a crystal with scale 1, doublets as one, (r,)."""
@@ -280,11 +282,14 @@ class LineSet:
         log_width, then the pattern itself, then derivatives with respect to strain and what
         `Crystal.shape` names
         """
-        parts = [self.shapes(crystal, instrument, w) for w, _ in self.doublet]
-        place, width, slopes, squares = (np.concatenate(p) for p in zip(*parts, strict=True))
+        place, width, slopes, squares = self.shapes(crystal, instrument)
         texture, by_log_r = self.texture(crystal)
         area = self.area * texture * np.exp(-2 * crystal.extra_b * self.s_squared)
-        area = np.concatenate([part * area for _, part in self.doublet])
+        split = self.split(place)
+        times = len(split)
+        place = np.concatenate([place + apart for apart, _ in split])
+        area = np.concatenate([part * area for _, part in split])
+        width, slopes, squares = (np.concatenate([a] * times) for a in (width, slopes, squares))
 
         rows, line, start = _windows(x, place, width, area)
         w = width[line]
@@ -300,7 +305,7 @@ class LineSet:
             sparse.data = values
             return sparse @ (area[:, None] * columns)
 
-        k, times = slopes.shape[1] - 1, len(self.doublet)
+        k = slopes.shape[1] - 1
         on_value = [np.ones_like(area), -2 * np.tile(self.s_squared, times)]
         if crystal.axis is not None:
             on_value.append(np.tile(by_log_r / texture, times))

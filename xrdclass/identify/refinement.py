@@ -166,13 +166,13 @@ def refine(
     starts, places = model.crystals, list(range(len(lines)))
     model, places = _without_worthless(model, places, WORTHLESS / 4)
     model, places = _without_improbable(model, places, least_probability)
-    model = model.run(8)
+    model = model.run(8, tolerance=2.0)
     if texture:
         model = _with_texture(model)
     pairs = zip(model.lines, model.crystals, strict=True)
     widths = [np.median(line.shapes(crystal, model.instrument)[1]) for line, crystal in pairs]
     finest = float(np.clip(min(widths, default=0.1) / 5, 0.01, 0.05))
-    model = model.on(prepare(x, y, coarsest=finest)).run(12)
+    model = model.on(prepare(x, y, coarsest=finest)).run(12, tolerance=0.5)
     # Evidence needs no more points than some three a width.
     rough = model.on(prepare(x, y, coarsest=2 * finest)).draw()
     rough, kept = _without_worthless(rough, places)
@@ -238,7 +238,7 @@ def _without_worthless(model: Model, places, least: float = WORTHLESS):
     while places:
         model = model if model.jacobian is not None else model.draw()
         scales = np.array([crystal.scale for crystal in model.crystals])
-        gains = scales**2 / model.covariance()[1].diagonal()[model.scale_columns]
+        gains = scales**2 / model.covariance(0)[1].diagonal()[model.scale_columns]
         kept = np.flatnonzero(scales > 0)
         if gains[kept].min(initial=np.inf) < least:
             kept = np.delete(kept, gains[kept].argmin())

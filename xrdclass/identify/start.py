@@ -206,7 +206,7 @@ def find_starts(lines: LineSet, blurs, shifts, cell_range: float, displaced: boo
     of the scan to narrow ones.
     """
     k = len(lines.basis)
-    theta, slope = lines.places(np.zeros(k), lines.source.mean)
+    theta, slope = lines.places(np.zeros(k))
     moves = np.column_stack([np.cos(theta) if displaced else np.ones_like(theta), slope])
     step = np.array([(shifts[-1] - shifts[0]) / 4] + [cell_range / 2] * k)
     trials = _corners(np.arange(-2, 3), k + 1, TRIALS) * step
