@@ -216,6 +216,11 @@ def mixtures(n: int, seed: int, phases, **options):
     return drawn, results, np.array(times)
 
 
+def seen(drawn):
+    """Which phases' strongest lines can be seen, (n, phases + 1)."""
+    return (drawn.height >= VISIBLE[0]) & (drawn.signal_to_noise >= VISIBLE[1])
+
+
 def calibrate(args):
     """Learn the probability from one set of mixtures, and measure it with another."""
     phases, learnt = load_phases(), USUAL
@@ -236,7 +241,7 @@ def calibrate(args):
 
 def report(drawn, probability, present):
     """What is found and stated, of samples that nothing was learnt from."""
-    visible = present & (drawn.height[:, :-1] >= VISIBLE[0]) & (drawn.signal[:, :-1] >= VISIBLE[1])
+    visible = present & seen(drawn)[:, : present.shape[1]]
     empty = ~present.any(axis=1)
     for threshold in (0.5, 0.7, 0.8, 0.9):
         named = probability >= threshold
@@ -280,7 +285,7 @@ def weights(args):
     errors, pulls, times = [], [], []
     for i, (counts, covered) in enumerate(zip(drawn.counts, drawn.covered, strict=True)):
         pair = np.flatnonzero(drawn.present[i])
-        if (drawn.height[i, pair] < VISIBLE[0]).any() or (drawn.signal[i, pair] < VISIBLE[1]).any():
+        if not seen(drawn)[i, pair].all():
             continue
         scan = Scan(MIXTURE_GRID.two_theta[covered], counts[covered])
         result, took = timed(scan, [prepared[label] for label in pair])

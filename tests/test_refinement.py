@@ -270,6 +270,7 @@ def test_a_scan_without_crystals_holds_none():
     result = refine(Scan(x, rng.poisson(hump).astype(float)), list(BARE.values())[:5])
     assert not [p.name for p in result.phases.values() if p.evidence.coincidences > 2]
     assert not result.unexplained
+    assert any("No peaks are seen" in sentence for sentence in result.warnings)
 
 
 # --- answers and requests --------------------------------------------------------------------
@@ -301,13 +302,31 @@ def test_a_scan_is_not_changed_by_its_unit():
     ("x", "phases", "said"),
     [
         (np.arange(20, 60, 0.02), (), "at least one phase"),
-        (np.arange(1, 4, 0.01), (RUTILE,), "no lines between"),
+        (np.arange(1, 4, 0.01), (RUTILE,), "No phase has lines between"),
         (np.arange(170, 179, 0.01), (RUTILE,), "fewer than ten points"),
     ],
 )
 def test_a_request_that_cannot_be_met_is_refused_with_a_sentence(x, phases, said):
     with pytest.raises(DataError, match=said):
         refine(Scan(x, np.full(len(x), 5.0)), phases)
+
+
+def test_a_phase_without_lines_in_the_range_cannot_be_seen():
+    scan, _ = scan_of((ANATASE, RUTILE), (0.5, 0.5), two_theta=(20.0, 26.2))
+    result = refine(scan, (RUTILE, ANATASE))
+    assert result.phases["anatase"].found
+    assert result.phases["rutile"].upper_limit == 100
+    assert any("rutile has no lines" in sentence for sentence in result.warnings)
+    assert any("anatase: fewer than two" in sentence for sentence in result.warnings)
+
+
+@pytest.mark.parametrize("level", [0.0, 5.0, -3.0])
+def test_a_flat_scan_shows_no_crystals(level):
+    x = np.arange(20, 60, 0.02)
+    result = refine(Scan(x, np.full(len(x), level)), (RUTILE, ANATASE))
+    assert not any(phase.found for phase in result.phases.values())
+    assert result.warnings == ["No peaks are seen: the scan shows no crystals."]
+    assert all(phase.upper_limit > 99 for phase in result.phases.values())
 
 
 # --- probability -----------------------------------------------------------------------------

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ..diffraction import Radiation, change_wavelength
+from ..diffraction import change_wavelength
 
 #: A line should stand out if it is expected at so many standard deviations; full votes from here.
 STANDS_OUT, SURE = 3.5, 8.0
@@ -306,10 +306,10 @@ def missing_lines(model) -> list[dict]:
     return found
 
 
-def unexplained_peaks(model, source: Radiation, most: int = 30) -> list[dict]:
+def unexplained_peaks(model, most: int = 30) -> list[dict]:
     """Peaks that no phase explains, highest first; ghosts of strong lines are left out."""
     x, width = model.measured.x, float(np.exp(model.log_width))
-    step = float(np.median(np.diff(x)))
+    step, source = float(np.median(np.diff(x))), model.source
     left = model.measured.y - model.smooth - model.peaks
     found = []
     for spread in (width, 3 * width):

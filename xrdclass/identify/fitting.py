@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from ..diffraction import Radiation
 from .profile import Crystal, Instrument, LineSet
 from .start import Measured, one_sided
 
@@ -34,6 +35,8 @@ class Model:
 
     Attributes
     ----------
+    measured : the scan
+    source : Radiation
     lines, crystals : the phases in the fit, one `LineSet` and one `Crystal` each
     shift : degrees; of a displaced sample times cos(theta)
     log_width : logarithm of the instrument's width, degrees
@@ -42,6 +45,7 @@ class Model:
     """
 
     measured: Measured
+    source: Radiation
     lines: list[LineSet]
     crystals: list[Crystal]
     shift: float

@@ -21,7 +21,6 @@ from ..diffraction import (
     reflections,
     structure_factor,
 )
-from ..errors import DataError
 from ..phases import Phase
 from ..simulation import doublet, gaussian, lorentzian, march_dollase, scherrer_fwhm, strain_fwhm
 
@@ -192,14 +191,12 @@ class LineSet:
         sine = source.mean * np.sqrt(s_squared)
         edges = np.sin(np.radians(np.clip([low - 1, high + 1], 0.01, 179) / 2))
         inside = np.flatnonzero((sine > edges[0]) & (sine < edges[1]))
-        if not len(inside):
-            raise DataError(f"{lines.name} has no lines between {low:.1f} and {high:.1f} degrees.")
         theta = np.arcsin(sine[inside])
         area = _squared_structure_factors(lines, source)[inside] * table.multiplicity[inside]
         area *= lorentz_polarisation(theta)
-        kept = area > WEAKEST * area.max()
+        kept = area > WEAKEST * area.max(initial=0)
         chosen, self.area, theta = inside[kept], area[kept], theta[kept]
-        self.phase, self.source, self.unit = lines, source, self.area.max()
+        self.phase, self.source, self.unit = lines, source, self.area.max(initial=1e-300)
         self.area = self.area / self.unit
         self.q, self.s_squared = q[chosen], s_squared[chosen]
         self.two_theta = np.degrees(2 * theta)

@@ -40,6 +40,8 @@ TEXTURE_PAYS = 16.0
 #: No scale is known better than this, relative: texture too weak to be seen, thermal motion and
 #: absorption in the grains go with it.
 SCALE_ERROR = 0.05
+#: What is not seen is assumed to have crystallites of so many nm, for its upper limit.
+LIMIT_SIZE = 20.0
 #: Calculated intensities are never thought less certain than this, relative.
 WORST = 0.3
 #: Instruments without sample broadening draw lines up to this wide, degrees.
@@ -53,35 +55,36 @@ class RefinedPhase:
     Attributes
     ----------
     name : the phase's name
-    found : whether it is in the fit; the others have a scale of 0 and an upper limit
+    cell, cell_error : float, (6,), a, b, c in Å, alpha, beta, gamma in degrees
+    pattern : float, (n,), its part of the calculated intensities
+    upper_limit : the weight per cent that it has at most, at 95 %; of a phase that is not in the
+        fit, if its crystals are as large as `LIMIT_SIZE`: smaller ones hide better
+    found : whether it is in the fit; the others have a scale of 0
+    evidence : Evidence that it is there
     scale, scale_error : of the pattern, areas in electrons squared
     weight_percent, weight_error : of the crystalline phases in the fit
-    upper_limit : the weight per cent that it has at most, at 95 %
-    cell, cell_error : float, (6,), a, b, c in Å, alpha, beta, gamma in degrees
     domain_size, domain_size_error : nm; the error is infinite where the lines are no wider than an
         instrument's may be, so that the size is only a lower limit
     micro_strain : relative spread of d
     texture_r, texture_axis : March-Dollase parameter and hkl; 1 and None without texture
-    pattern : float, (n,), its part of the calculated intensities
-    evidence : Evidence that it is there
     """
 
     name: str
-    found: bool
-    scale: float
-    scale_error: float
-    weight_percent: float
-    weight_error: float
-    upper_limit: float
     cell: np.ndarray
     cell_error: np.ndarray
-    domain_size: float
-    domain_size_error: float
-    micro_strain: float
-    texture_r: float
-    texture_axis: tuple[int, int, int] | None
     pattern: np.ndarray
-    evidence: Evidence
+    upper_limit: float
+    found: bool = False
+    evidence: Evidence = Evidence()
+    scale: float = 0.0
+    scale_error: float = np.nan
+    weight_percent: float = 0.0
+    weight_error: float = 0.0
+    domain_size: float = np.nan
+    domain_size_error: float = np.nan
+    micro_strain: float = np.nan
+    texture_r: float = 1.0
+    texture_axis: tuple[int, int, int] | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -146,7 +149,7 @@ def refine(
     Raises
     ------
     DataError
-        If there are no phases, or none has lines in the scan's range.
+        If there are no phases, or none of them has lines in the scan's range.
     """
     if not phases:
         raise DataError("A fit needs at least one phase.")
@@ -161,9 +164,13 @@ def refine(
         )
     x, y = scan.two_theta[inside], scan.intensity[inside]
     lines = [LineSet(p, source, x[0], x[-1]) for p in prepared]
+    hidden = [line for line in lines if not len(line.area)]
+    lines = [line for line in lines if len(line.area)]
+    if not lines:
+        raise DataError(f"No phase has lines between {x[0]:.1f} and {x[-1]:.1f} degrees.")
     coarse = prepare(x, y, coarsest=0.05, softness=0.1)
     model = _far_start(coarse, lines, cell_range, shift_range, displaced)
-    starts, places = model.crystals, list(range(len(lines)))
+    places = list(range(len(lines)))
     model, places = _without_worthless(model, places, WORTHLESS / 4)
     model, places = _without_improbable(model, places, least_probability)
     model = model.run(8, tolerance=2.0)
@@ -182,7 +189,7 @@ def refine(
     scatter = min(intensity_scatter(model if model.jacobian is not None else model.draw()), WORST)
     if scatter > model.intensity_error:
         model = replace(model, intensity_error=scatter, jacobian=None).run(6)
-    return _report(source, lines, starts, model, places, evidence)
+    return _report(model, lines, places, evidence, hidden)
 
 
 def _far_start(coarse: Measured, lines, cell_range, shift_range, displaced) -> Model:
@@ -196,6 +203,7 @@ def _far_start(coarse: Measured, lines, cell_range, shift_range, displaced) -> M
     def start(shift, phases, iterations):
         return Model(
             measured=coarse,
+            source=lines[0].source,
             lines=[lines[i] for i in phases],
             crystals=[search.crystal(i, shift) for i in phases],
             shift=shift,
@@ -278,77 +286,94 @@ def _misfit(ratios: LineRatios, factor) -> float:
     return float((weight * (ratios.ratio - scale * factor) ** 2).sum())
 
 
-def _report(source, lines, starts, model: Model, places, evidence) -> Refinement:
-    """All answers of a finished fit."""
-    measured = model.measured
-    model = model if model.jacobian is not None else model.draw()
-    covariance, plain = model.covariance()
-    spread = np.sqrt(covariance.diagonal())
-    names = model.layout()
-    own = [[j for j, (i, _) in enumerate(names) if i == p] for p in range(len(places))]
-    mass, logs = [], []
-    for p, (line, crystal) in enumerate(zip(model.lines, model.crystals, strict=True)):
-        stretch = np.trace(line.basis, axis1=1, axis2=2)
-        mass.append(crystal.scale * line.mass_factor * np.exp(stretch @ crystal.strain))
-        row = np.zeros(len(covariance))
-        row[own[p][0]] = 1 / max(crystal.scale, 1e-300)
-        row[own[p][1 : 1 + len(stretch)]] = stretch
-        logs.append(row)
-    mass, logs = np.array(mass), np.array(logs).reshape(-1, len(covariance))
-    weight = mass / max(mass.sum(), 1e-300)
-    slopes = weight[:, None] * (logs - weight @ logs)
-    unseen = SCALE_ERROR * weight[:, None] * (np.eye(len(weight)) - weight)
-    weight_error = np.einsum("ij,jk,ik->i", slopes, covariance, slopes) + (unseen**2).sum(axis=1)
-    weight_error = np.sqrt(weight_error)
-
-    phases = {}
+def _report(model: Model, lines, places, evidence, hidden) -> Refinement:
+    """All answers of a finished fit; ``places``: which of the lines its phases have."""
+    measured, model = model.measured, model if model.jacobian is not None else model.draw()
+    covariance, inverse = model.covariance()
+    error = np.sqrt(covariance.diagonal())
+    mass, weight, weight_error = _weights(model, covariance)
+    phases, warnings = {}, []
+    for line in hidden:
+        cell, _ = _cell(line, np.zeros(len(line.basis)))
+        nothing = np.zeros(len(measured.x))
+        phases[line.phase.name] = RefinedPhase(line.phase.name, cell, cell * np.nan, nothing, 100.0)
+        warnings.append(f"{line.phase.name} has no lines in this range and cannot be seen.")
     for place, line in enumerate(lines):
         name = line.phase.name
         if place not in places:
-            phases[name] = _absent(line, starts[place], model, plain, mass.sum())
+            phases[name] = _absent(line, model, inverse, mass.sum())
             continue
         p = places.index(place)
-        line, crystal, error = model.lines[p], model.crystals[p], spread[own[p]]
-        cell, cell_slopes = _cell(line, crystal.strain)
-        k = len(crystal.strain)
-        part = covariance[np.ix_(own[p][1 : 1 + k], own[p][1 : 1 + k])]
-        pattern = crystal.scale * model.jacobian[:, own[p][0]]
+        crystal, at = model.crystals[p], model.scale_columns[p]
+        k, line = len(crystal.strain), model.lines[p]
+        cell, slopes = _cell(line, crystal.strain)
+        part = covariance[at + 1 : at + 1 + k, at + 1 : at + 1 + k]
         phases[name] = RefinedPhase(
             name=name,
-            found=True,
-            scale=crystal.scale / line.unit,
-            scale_error=error[0] / line.unit,
-            weight_percent=100 * weight[p],
-            weight_error=100 * weight_error[p],
-            upper_limit=min(100 * (weight[p] + 1.645 * weight_error[p]), 100.0),
             cell=cell,
-            cell_error=np.sqrt(np.einsum("ki,kl,li->i", cell_slopes, part, cell_slopes)),
-            domain_size=float(np.exp(crystal.log_size)),
-            domain_size_error=_size_error(line, crystal, model.instrument, error[1 + k]),
-            micro_strain=float(np.exp(crystal.log_strain)),
-            texture_r=float(np.exp(crystal.log_r)) if crystal.axis is not None else 1.0,
-            texture_axis=None if crystal.axis is None else tuple(map(int, AXES[crystal.axis])),
-            pattern=pattern,
+            cell_error=np.sqrt(np.einsum("ki,kl,li->i", slopes, part, slopes)),
+            pattern=crystal.scale * model.jacobian[:, at],
+            upper_limit=min(100 * (weight[p] + 1.645 * weight_error[p]), 100.0),
+            found=True,
             evidence=evidence[p],
+            scale=float(crystal.scale / line.unit),
+            scale_error=float(error[at] / line.unit),
+            weight_percent=float(100 * weight[p]),
+            weight_error=float(100 * weight_error[p]),
+            domain_size=float(np.exp(crystal.log_size)),
+            domain_size_error=_size_error(line, crystal, model.instrument, error[at + 1 + k]),
+            micro_strain=float(np.exp(crystal.log_strain)),
+            texture_r=1.0 if crystal.axis is None else float(np.exp(crystal.log_r)),
+            texture_axis=None if crystal.axis is None else tuple(map(int, AXES[crystal.axis])),
         )
-    residual = (measured.y - model.smooth - model.peaks) / np.sqrt(measured.variance)
-    r_wp = np.sqrt((residual**2).sum() / (measured.y**2 / measured.variance).sum())
-    missing = missing_lines(model)
-    unexplained = unexplained_peaks(model, source)
+        warnings += _doubts(name, evidence[p])
+    left = measured.y - model.smooth - model.peaks
+    r_wp = np.sqrt((left**2 / measured.variance).sum())
+    r_wp /= max(np.sqrt((measured.y**2 / measured.variance).sum()), 1e-30)
+    unexplained = unexplained_peaks(model)
+    if not places and not unexplained:
+        warnings.append("No peaks are seen: the scan shows no crystals.")
     return Refinement(
-        phases=phases,
+        phases={name: phases[name] for name in (line.phase.name for line in [*lines, *hidden])},
         two_theta=measured.x,
         counts=measured.y,
         background=model.smooth,
-        wavelength=source.mean,
+        wavelength=model.source.mean,
         displacement=float(model.shift),
-        displacement_error=float(spread[0]),
+        displacement_error=float(error[0]),
         r_wp=float(r_wp),
         unexplained=unexplained,
-        missing=missing,
-        warnings=[],
+        missing=missing_lines(model),
+        warnings=warnings,
         model=model,
     )
+
+
+def _weights(model: Model, covariance):
+    """Masses in any unit, parts by weight and their standard errors, (phases,) each."""
+    mass, logs = [], np.zeros((len(model.lines), len(covariance)))
+    for row, at, line, crystal in zip(
+        logs, model.scale_columns, model.lines, model.crystals, strict=True
+    ):
+        stretch = np.trace(line.basis, axis1=1, axis2=2)
+        mass.append(crystal.scale * line.mass_factor * np.exp(stretch @ crystal.strain))
+        row[at : at + 1 + len(stretch)] = 1 / max(crystal.scale, 1e-300), *stretch
+    mass = np.array(mass)
+    weight = mass / max(mass.sum(), 1e-300)
+    slopes = weight[:, None] * (logs - weight @ logs)
+    unseen = SCALE_ERROR * weight[:, None] * (np.eye(len(weight)) - weight)
+    variance = np.einsum("ij,jk,ik->i", slopes, covariance, slopes) + (unseen**2).sum(axis=1)
+    return mass, weight, np.sqrt(variance)
+
+
+def _doubts(name: str, evidence: Evidence) -> list[str]:
+    """Sentences on a phase in the fit that should not be believed without looking."""
+    doubts = []
+    if evidence.lacking > 1 / 3:
+        doubts.append(f"{name}: the scan lacks {evidence.lacking:.0%} of its lines' intensity.")
+    if evidence.lines < 2:
+        doubts.append(f"{name}: fewer than two of its lines stand out from the noise.")
+    return doubts
 
 
 def _cell(lines: LineSet, strain):
@@ -368,40 +393,31 @@ def _cell(lines: LineSet, strain):
 
 
 def _size_error(lines: LineSet, crystal: Crystal, instrument: Instrument, error: float) -> float:
+    """Standard error of the crystallite size, nm; infinite if an instrument may be as wide."""
     _, width, _, squares = lines.shapes(crystal, instrument)
     strongest = lines.area.argmax()
     known = width[strongest] > SHARPEST and squares[strongest, 1] > 0.5 * width[strongest] ** 2
     return float(np.exp(crystal.log_size) * error) if known else np.inf
 
 
-def _absent(lines: LineSet, start: Crystal, model: Model, inverse, mass: float) -> RefinedPhase:
+def _absent(lines: LineSet, model: Model, inverse, mass: float) -> RefinedPhase:
     """What the scan says of a phase that is not in the fit: how much of it there may be."""
-    crystal = replace(start, strain=np.zeros_like(start.strain), scale=0.0)
     x, sigma = model.measured.x, model.sigma
+    crystal = Crystal(0.0, np.zeros(len(lines.basis)), log_size=float(np.log(LIMIT_SIZE)))
     column = lines.draw(x, crystal, model.instrument)[:, 2]
     r = (model.measured.y - model.smooth - model.peaks) / sigma
     weight = one_sided(r)[1]
-    own = (weight * column**2 / sigma**2).sum()
     shared = model.jacobian.T @ (weight * column / sigma**2)
-    variance = 1 / max(own - shared @ inverse @ shared, 1e-300)
+    own = (weight * column**2 / sigma**2).sum() - shared @ inverse @ shared
+    variance = 1 / max(own, 1e-100)
     scale = max(variance * (weight * column * r / sigma).sum(), 0)
     limit = (scale + 1.645 * np.sqrt(variance)) * lines.mass_factor
     cell, _ = _cell(lines, crystal.strain)
     return RefinedPhase(
         name=lines.phase.name,
-        found=False,
-        scale=0.0,
-        scale_error=np.sqrt(variance) / lines.unit,
-        weight_percent=0.0,
-        weight_error=0.0,
-        upper_limit=100 * limit / (limit + mass),
         cell=cell,
         cell_error=np.full(6, np.nan),
-        domain_size=np.nan,
-        domain_size_error=np.nan,
-        micro_strain=np.nan,
-        texture_r=1.0,
-        texture_axis=None,
         pattern=np.zeros(len(x)),
-        evidence=Evidence(),
+        upper_limit=float(100 * limit / (limit + mass)),
+        scale_error=float(np.sqrt(variance) / lines.unit),
     )

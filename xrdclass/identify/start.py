@@ -87,7 +87,8 @@ def prepare(x, y, coarsest: float = 0.02, softness: float = 0.0) -> Measured:
     that a fit that is far off finds its way.
     """
     size = int(max(1, np.floor(coarsest / np.median(np.diff(x)) + 1e-6)))
-    gain, top = counting_gain(y, x), max(y.max(), 1e-30)
+    gain = counting_gain(y, x)
+    top = max(y.max(), np.ptp(y), 1e-3 * np.abs(y).max()) or 1.0
     # Nobody counts more than two million at a point: this scan was calculated or smoothed.
     calculated = gain < 5e-7 * top
     gain = 1e-4 * top if calculated else gain
