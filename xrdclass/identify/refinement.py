@@ -31,8 +31,9 @@ from .fitting import Model
 from .profile import AXES, Crystal, Instrument, LineSet, PhaseLines, phase_lines
 from .start import SECOND, Measured, Search, one_sided, prepare
 
-#: A phase that gains less than this stays out of the fit: some four standard deviations.
-WORTHLESS = 20.0
+#: A phase that gains less than this stays out of the fit, some four standard deviations; or this,
+#: three of them, if the phases are known.
+WORTHLESS, LEAST = 20.0, 9.0
 #: A phase more probable than this shows where the lines of all phases lie.
 CONVINCING = 0.8
 #: Texture is fitted where it lowers the loss by more than this for its two parameters.
@@ -182,7 +183,7 @@ def refine(
     model = model.on(prepare(x, y, coarsest=finest)).run(12, tolerance=0.5)
     # Evidence needs no more points than some three a width.
     rough = model.on(prepare(x, y, coarsest=2 * finest)).draw()
-    rough, kept = _without_worthless(rough, places)
+    rough, kept = _without_worthless(rough, places, WORTHLESS if least_probability else LEAST)
     if kept != places:
         model, places = model.keep([places.index(p) for p in kept]).run(6), kept
     evidence = assess(rough) if places else []
@@ -238,7 +239,7 @@ def _without_improbable(model: Model, places, least: float):
     return model.keep(kept), [places[i] for i in kept]
 
 
-def _without_worthless(model: Model, places, least: float = WORTHLESS):
+def _without_worthless(model: Model, places, least: float):
     """Leave out phases that gain nothing, the most worthless first.
 
     What a phase gains is, near the optimum, the square of its scale over the scale's error.
