@@ -36,6 +36,8 @@ from .start import SECOND, Measured, Search, one_sided, prepare
 WORTHLESS, LEAST = 20.0, 9.0
 #: A phase more probable than this shows where the lines of all phases lie.
 CONVINCING = 0.8
+#: A scan without unexplained peaks, in which no phase is more probable than this, has no peaks.
+IMPROBABLE = 0.1
 #: Texture is fitted where it lowers the loss by more than this for its two parameters.
 TEXTURE_PAYS = 16.0
 #: No scale is known better than this, relative: texture too weak to be seen, thermal motion and
@@ -332,7 +334,7 @@ def _report(model: Model, lines, places, evidence, hidden) -> Refinement:
     r_wp = np.sqrt((left**2 / measured.variance).sum())
     r_wp /= max(np.sqrt((measured.y**2 / measured.variance).sum()), 1e-30)
     unexplained = unexplained_peaks(model)
-    if not places and not unexplained:
+    if not unexplained and all(USUAL.probability(e) < IMPROBABLE for e in evidence):
         warnings.append("No peaks are seen: the scan shows no crystals.")
     return Refinement(
         phases={name: phases[name] for name in (line.phase.name for line in [*lines, *hidden])},
