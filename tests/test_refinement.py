@@ -11,7 +11,14 @@ from xrdclass.diffraction import bragg, lorentz_polarisation, radiation
 from xrdclass.errors import DataError
 from xrdclass.identify import profile
 from xrdclass.identify.evidence import FEATURES, Calibration, Evidence
-from xrdclass.identify.profile import Crystal, Instrument, LineSet, anomalous_dispersion
+from xrdclass.identify.profile import (
+    Crystal,
+    Instrument,
+    LineSet,
+    PhaseLines,
+    anomalous_dispersion,
+    phase_lines,
+)
 from xrdclass.identify.refinement import refine
 from xrdclass.identify.start import counting_gain, one_sided
 from xrdclass.phases import load_phases
@@ -93,6 +100,19 @@ def test_a_pattern_has_the_areas_of_its_lines():
     pattern = lines.draw(x, crystal, Instrument(0.0, np.log(0.1)))[:, 2]
     near = (x > 26) & (x < 29)
     assert pattern[near].sum() * 0.01 == pytest.approx(1, rel=1e-3)  # the strongest line's area
+
+
+def test_prepared_lines_can_be_kept_in_a_file(tmp_path):
+    lines = phase_lines(PHASES["brookite"], 1.5)
+    np.savez(tmp_path / "lines.npz", **lines.to_arrays())
+    with np.load(tmp_path / "lines.npz", allow_pickle=False) as file:
+        kept = PhaseLines.from_arrays(file)
+        scan, _ = scan_of((BROOKITE,), (1,), two_theta=(20.0, 55.0))
+        found = [refine(scan, (p,)).phases["brookite"] for p in (lines, kept)]
+        assert found[0].scale == found[1].scale
+        assert (kept.name, kept.table.elements, kept.d_min) == ("brookite", ("O", "Ti"), 1.5)
+        with pytest.raises(ValueError, match="geometric must be finite numbers of the shape"):
+            PhaseLines.from_arrays({**file, "geometric": file["geometric"][:3]})
 
 
 # --- noise and loss --------------------------------------------------------------------------

@@ -91,6 +91,50 @@ class PhaseLines:
                 return values
         return np.array([anomalous_dispersion(e, source.mean) for e in self.table.elements])
 
+    def to_arrays(self) -> dict[str, np.ndarray]:
+        """All of it as arrays without objects, for a file."""
+        arrays = {key: np.array(getattr(self, key)) for key in _OWN}
+        arrays.update({key: np.array(getattr(self.table, key)) for key in _OF_TABLE})
+        return arrays
+
+    @classmethod
+    def from_arrays(cls, arrays) -> PhaseLines:
+        """What `to_arrays` made; ValueError if it does not fit together."""
+        values = {key: np.asarray(arrays[key]) for key in (*_OWN, *_OF_TABLE)}
+        r, n = len(values["hkl"]), len(values["elements"])
+        shapes = {
+            "lattice": (3, 3),
+            "hkl": (r, 3),
+            "multiplicity": (r,),
+            "equivalents": (r, *values["equivalents"].shape[1:2], 3),
+            "geometric": (r, n),
+            "scattering": (n, 9),
+            "strain_basis": (*values["strain_basis"].shape[:1], 3, 3),
+            "b_iso": (n,),
+            "dispersion": (len(RADIATIONS), n),
+        }
+        for key, shape in shapes.items():
+            if values[key].shape != shape or not np.isfinite(values[key]).all():
+                raise ValueError(f"{key} must be finite numbers of the shape {shape}")
+        name = str(values["name"])
+        table = {key: values[key] for key in _OF_TABLE}
+        table["elements"] = tuple(values["elements"].tolist())
+        numbers = float(values["d_min"]), values["b_iso"], values["dispersion"]
+        return cls(name, Reflections(name, **table), *numbers, float(values["mass_factor"]))
+
+
+_OWN = ("name", "d_min", "b_iso", "dispersion", "mass_factor")
+_OF_TABLE = (
+    "lattice",
+    "hkl",
+    "multiplicity",
+    "equivalents",
+    "elements",
+    "geometric",
+    "scattering",
+    "strain_basis",
+)
+
 
 def phase_lines(phase: Phase, d_min: float = 0.8, strain: float = 0.015) -> PhaseLines:
     """Prepare a phase for fits that use d-spacings of at least ``d_min`` Å.
