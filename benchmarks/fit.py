@@ -1,0 +1,357 @@
+"""What the whole-pattern fit is worth: weighed mixtures, simulated samples, its speed.
+
+Run it with the name of a part; each prints a table.  Measured scans are looked for in the folder
+that XRDCLASS_DATA names; nothing here learns from them.
+"""
+
+# ruff: noqa: E402
+import os
+
+for _name in ("OMP", "OPENBLAS", "MKL", "VECLIB_MAXIMUM", "NUMEXPR"):
+    os.environ[f"{_name}_NUM_THREADS"] = "1"  # before NumPy is imported: one core
+
+import argparse
+import json
+import tarfile
+import tempfile
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from pymatgen.core import Lattice, Structure
+
+from xrdclass.diffraction import radiation
+from xrdclass.errors import UserError
+from xrdclass.identify.evidence import USUAL, Calibration
+from xrdclass.identify.foreign import invent_crystals
+from xrdclass.identify.mixtures import MIXTURE_GRID, MixtureSource
+from xrdclass.identify.profile import AXES, phase_lines
+from xrdclass.identify.refinement import refine
+from xrdclass.noise import air_scattering, chebyshev_background
+from xrdclass.patterns import TwoThetaGrid
+from xrdclass.phases import Phase, load_phases
+from xrdclass.scans import Scan, read_scan
+from xrdclass.simulation import Variation, peaks, render
+
+#: Weight per cent of corundum, zincite and fluorite in round-robin mixtures: Madsen et al. (2001),
+#: J. Appl. Cryst. 34, 409-426.
+WEIGHED = {
+    "cpd-1a": (1.15, 4.04, 94.81),
+    "cpd-1c": (5.04, 93.59, 1.36),
+    "cpd-1e": (55.12, 15.25, 29.62),
+    "cpd-1g": (31.37, 34.21, 34.42),
+}
+#: Space group, cell and atoms; numbers as in textbooks.
+ROUND_ROBIN = {
+    "corundum": (
+        "R-3c",
+        Lattice.hexagonal(4.7588, 12.9930),
+        {"Al": (0, 0, 0.35216), "O": (0.30624, 0, 0.25)},
+    ),
+    "zincite": (
+        "P6_3mc",
+        Lattice.hexagonal(3.2498, 5.2066),
+        {"Zn": (1 / 3, 2 / 3, 0), "O": (1 / 3, 2 / 3, 0.3819)},
+    ),
+    "fluorite": ("Fm-3m", Lattice.cubic(5.4632), {"Ca": (0, 0, 0), "F": (0.25, 0.25, 0.25)}),
+}
+SAMPLES = Variation(texture=0.0, profile="pseudo-voigt", k_alpha2=True)
+LEAST = 0.03  # less probable phases stay out of the final fit
+VISIBLE = 0.03, 6.0  # a phase counts as visible from here: part of the strongest line, over noise
+
+
+def round_robin_phases() -> list[Phase]:
+    """Corundum, zincite and fluorite."""
+    phases = []
+    for label, (name, (group, lattice, atoms)) in enumerate(ROUND_ROBIN.items()):
+        structure = Structure.from_spacegroup(group, lattice, list(atoms), list(atoms.values()))
+        phases.append(Phase(name, label, structure, "textbook"))
+    return phases
+
+
+def bare_lines(phase: Phase, d_min: float = 1.1):
+    """A phase's lines without dispersion and thermal motion, as `simulation` draws them."""
+    lines = phase_lines(phase, d_min)
+    return replace(lines, dispersion=0 * lines.dispersion, b_iso=0 * lines.b_iso)
+
+
+def simulated(
+    lines,
+    mass,
+    rng,
+    counts=1e4,
+    background=0.1,
+    step=0.02,
+    two_theta=(10.0, 85.0),
+    shift=0.0,
+    strain=0.0,
+    domain_size=(40.0, 40.0),
+    texture_r=1.0,
+    wavelength="Cu",
+):
+    """A scan of phases with `bare_lines`, and what is true of each of them.
+
+    ``mass``: parts by weight; ``strain``: the largest of either sign; ``domain_size``: smallest and
+    largest, nm; ``counts`` at the top, ``background`` in parts of that; ``shift`` in degrees.
+    """
+    grid = TwoThetaGrid(two_theta[0], two_theta[1], step)
+    source, pattern, truth = radiation(wavelength), 0, {}
+    common = {
+        "eta": rng.uniform(0, 1, 1),
+        "caglioti": np.array([[0.005, -0.003, rng.uniform(0.002, 0.01)]]),
+        "zero_shift": np.zeros(1),
+        "displacement": np.array([np.radians(shift) * SAMPLES.radius / 2]),
+    }
+    for line, part in zip(lines, mass, strict=True):
+        amounts = rng.uniform(-strain, strain, len(line.table.strain_basis))
+        size = float(np.exp(rng.uniform(*np.log(domain_size))))
+        drawn = {
+            **common,
+            "strain": np.tensordot(amounts, line.table.strain_basis, 1)[None],
+            "texture": np.array([0.5]),
+            "texture_r": np.array([texture_r]),
+            "texture_axis": AXES[:1],
+            "domain_size": np.array([size]),
+            "micro_strain": rng.uniform(0, 0.001, 1),
+        }
+        variation = SAMPLES if texture_r == 1 else replace(SAMPLES, texture=0.5)
+        two_theta_, area, fwhm = peaks(line.table, drawn, variation, source)
+        area = 1e6 * part / line.mass_factor * area
+        pattern = pattern + render(grid, two_theta_, area, fwhm, "pseudo-voigt", drawn["eta"])[0]
+        lattice = line.table.lattice @ (np.eye(3) + drawn["strain"][0])
+        lengths = np.linalg.norm(lattice, axis=1)
+        truth[line.name] = {"mass": part, "cell": lengths, "domain_size": size, "strain": amounts}
+    x = grid.two_theta
+    shape = 0.5 + chebyshev_background(x, rng.normal(size=(1, 5)) / np.arange(1, 6))[0]
+    shape += air_scattering(x, 10)
+    expected = counts * (pattern / pattern.max() + background * shape / shape.mean())
+    return Scan(x, rng.poisson(expected).astype(float), wavelength=source.mean), truth
+
+
+def timed(scan, phases, **options):
+    """A refinement and the milliseconds of one core that it took."""
+    start = time.process_time()
+    result = refine(scan, phases, **options)
+    return result, 1e3 * (time.process_time() - start)
+
+
+def interval(hits: int, n: int) -> str:
+    """A share with its 95 % interval (Wilson 1927, J. Am. Stat. Assoc. 22, 209-212), in %."""
+    z, share = 1.96, hits / max(n, 1)
+    middle = (share + z**2 / 2 / n) / (1 + z**2 / n)
+    half = z / (1 + z**2 / n) * np.sqrt(share * (1 - share) / n + z**2 / 4 / n**2)
+    return f"{100 * share:.1f} % ({100 * (middle - half):.1f} to {100 * (middle + half):.1f})"
+
+
+def weighed(args) -> tuple[float, float]:
+    """Weighed mixtures of the round robin: RMS and worst error, wt%."""
+    folder = Path(os.environ.get("XRDCLASS_DATA", ".")) / "measured" / "cpd"
+    prepared = [phase_lines(phase) for phase in round_robin_phases()]
+    errors = []
+    print(f"{'sample':<8}" + "".join(f"{p.name:>24}" for p in prepared) + "    R_wp     ms")
+    for name, true in WEIGHED.items():
+        result, took = timed(read_scan(folder / f"{name}.xy"), prepared)
+        row = ""
+        for phase, weight in zip(prepared, true, strict=True):
+            found = result.phases[phase.name]
+            errors.append(found.weight_percent - weight)
+            row += f"{found.weight_percent:9.2f} ± {found.weight_error:4.2f} ({weight:5.2f})"
+        print(f"{name:<8}{row}{result.r_wp:8.3f}{took:7.0f}")
+    rms, worst = np.sqrt(np.mean(np.square(errors))), np.abs(errors).max()
+    print(f"RMS {rms:.2f} wt%, worst {worst:.2f} wt%")
+    return float(rms), float(worst)
+
+
+def recover(args):
+    """Two phases from bad starts: weights, their intervals, cells."""
+    rng = np.random.default_rng(args.seed)
+    lines = [bare_lines(phase) for phase in load_phases()]
+    errors, pulls, cells, times, lost = [], [], [], [], 0
+    for _ in range(args.samples):
+        pair = [lines[i] for i in rng.choice(len(lines), 2, replace=False)]
+        part = rng.uniform(0.05, 0.95)
+        scan, truth = simulated(
+            pair,
+            (part, 1 - part),
+            rng,
+            counts=10 ** rng.uniform(3, 5),
+            background=10 ** rng.uniform(-2, 0.3),
+            shift=rng.uniform(-0.28, 0.28),
+            strain=0.01,
+            domain_size=(10, 300),
+        )
+        result, took = timed(scan, pair)
+        times.append(took)
+        for name, true in truth.items():
+            found = result.phases[name]
+            if not found.found:
+                lost += 1
+                continue
+            errors.append(found.weight_percent - 100 * true["mass"])
+            pulls.append(errors[-1] / max(found.weight_error, 1e-9))
+            cells.append(np.abs(found.cell[:3] / true["cell"] - 1).max())
+    size, held = np.abs(errors), int((np.abs(pulls) < 1.96).sum())
+    print(f"{2 * args.samples} phases in pairs, {lost} lost")
+    print(
+        f"weights: mean error {size.mean():.2f} points, 95 % within {np.quantile(size, 0.95):.2f}"
+    )
+    print(f"stated 95 % intervals hold for {interval(held, len(pulls))}")
+    print(f"cells: median error {1e4 * np.median(cells):.1f}e-4, 95 % within", end=" ")
+    print(f"{1e4 * np.quantile(cells, 0.95):.1f}e-4")
+    print_times(times)
+
+
+def print_times(times):
+    print(f"ms a scan, one core: median {np.median(times):.0f}, worst {np.max(times):.0f}")
+
+
+def mixtures(n: int, seed: int, phases, **options):
+    """Drawn mixtures, the fit of all phases to each, and the milliseconds it took."""
+    prepared = [phase_lines(phase, 1.16) for phase in load_phases()]
+    drawn = MixtureSource(phases, invent_crystals(300, seed + 1), seed).draw(n, **options)
+    results, times = [], []
+    for counts, covered in zip(drawn.counts, drawn.covered, strict=True):
+        scan = Scan(MIXTURE_GRID.two_theta[covered], counts[covered])
+        result, took = timed(scan, prepared, least_probability=LEAST)
+        results.append(list(result.phases.values()))
+        times.append(took)
+    return drawn, results, np.array(times)
+
+
+def seen(drawn):
+    """Which phases' strongest lines can be seen, (n, phases + 1)."""
+    return (drawn.height >= VISIBLE[0]) & (drawn.signal_to_noise >= VISIBLE[1])
+
+
+def calibrate(args):
+    """Learn the probability from one set of mixtures, and measure it with another."""
+    phases, learnt = load_phases(), USUAL
+    for seed in (args.seed, args.seed + 1):
+        drawn, results, times = mixtures(args.samples, seed, phases)
+        found = np.array([[phase.found for phase in row] for row in results])
+        features = np.array([[phase.evidence.features for phase in row] for row in results])
+        present = drawn.present[:, : len(phases)]
+        if seed == args.seed:
+            learnt = Calibration.fit(features[found], present[found].astype(float))
+            print(json.dumps(learnt.to_dict()))
+            if args.out:
+                args.out.write_text(json.dumps(learnt.to_dict()))
+    pairs = [[learnt.probability(phase.evidence) for phase in row] for row in results]
+    report(drawn, np.array(pairs), present)
+    print_times(times)
+
+
+def report(drawn, probability, present):
+    """What is found and stated, of samples that nothing was learnt from."""
+    visible = present & seen(drawn)[:, : present.shape[1]]
+    empty = ~present.any(axis=1)
+    for threshold in (0.5, 0.7, 0.8, 0.9):
+        named = probability >= threshold
+        print(
+            f"from {threshold}: visible phases found",
+            interval((named & visible).sum(), visible.sum()),
+        )
+        wrong = named[empty].any(axis=1).sum()
+        print("   phase-free samples given one", interval(wrong, empty.sum()))
+        print("   absent phases named", interval((named & ~present).sum(), (~present).sum()))
+    for low, high in ((0.2, 0.5), (0.5, 0.8), (0.8, 0.95), (0.95, 1.01)):
+        inside = (probability >= low) & (probability < high)
+        if inside.any():
+            print(f"stated {low} to {min(high, 1)}: {probability[inside].mean():.2f} on average; ")
+            hits = interval(present[inside].sum(), inside.sum())
+            print(f"   true {hits} of {inside.sum()}")
+
+
+def zinc(args):
+    """How much is found in zinc oxide: 10,000 counts at the top, 200 of background."""
+    phases, oxide = load_phases(), round_robin_phases()[1]
+    for label, phase in enumerate(phases):
+        for percent in (1, 2, 3, 5, 8):
+            mass = np.zeros((args.samples, len(phases) + 1))
+            mass[:, label], mass[:, -1] = percent, 100 - percent
+            options = {"mass": mass, "n_foreign": 0, "counts": 1e4, "background": 0.02}
+            _, results, _ = mixtures(args.samples, args.seed, [*phases, oxide], **options)
+            p = np.array([[USUAL.probability(q.evidence) for q in row] for row in results]) >= 0.5
+            others = np.delete(p, label, axis=1).sum()
+            hits = interval(p[:, label].sum(), len(p))
+            print(f"{phase.name:<10} {percent} wt%: found {hits}; others named {others}")
+
+
+def weights(args):
+    """Weights of two phases in drawn mixtures, as the fit of these two gives them."""
+    phases = load_phases()
+    prepared = [phase_lines(phase, 1.16) for phase in phases]
+    drawn = MixtureSource(phases, invent_crystals(300, args.seed + 1), args.seed).draw(
+        args.samples, n_phases=2, n_foreign=0
+    )
+    errors, pulls, times = [], [], []
+    for i, (counts, covered) in enumerate(zip(drawn.counts, drawn.covered, strict=True)):
+        pair = np.flatnonzero(drawn.present[i])
+        if not seen(drawn)[i, pair].all():
+            continue
+        scan = Scan(MIXTURE_GRID.two_theta[covered], counts[covered])
+        result, took = timed(scan, [prepared[label] for label in pair])
+        times.append(took)
+        for label in pair:
+            found = result.phases[phases[label].name]
+            errors.append(found.weight_percent - 100 * drawn.mass[i, label])
+            pulls.append(errors[-1] / max(found.weight_error, 1e-9))
+    size, held = np.abs(errors), int((np.abs(pulls) < 1.96).sum())
+    print(f"{len(times)} pairs of visible phases: mean error {size.mean():.2f} points, ", end="")
+    print(f"95 % within {np.quantile(size, 0.95):.2f}")
+    print(f"stated 95 % intervals hold for {interval(held, len(pulls))}")
+    print_times(times)
+
+
+def measured(args):
+    """Measured scans, all five phases fitted and no network asked: evidence, true and false."""
+    data = Path(os.environ.get("XRDCLASS_DATA", "."))
+    prepared = [phase_lines(phase, 1.0) for phase in load_phases()]
+    folders, times = [data / "measured" / name for name in ("tio2", "other", "mixtures")], []
+    with tempfile.TemporaryDirectory() as unpacked:
+        with tarfile.open(data / "field" / "scans.tar.gz") as archive:
+            archive.extractall(unpacked, filter="data")
+        files = [path for folder in [*folders, unpacked] for path in Path(folder).rglob("*")]
+        print(f"{'scan':<36}{'phase':<11}   p    wt%   gain share coinc. signif. lacking nm")
+        for path in sorted(path for path in files if path.is_file()):
+            try:
+                result, took = timed(read_scan(path), prepared, least_probability=LEAST)
+            except UserError:
+                continue
+            times.append(took)
+            for phase in result.phases.values():
+                e = phase.evidence
+                p = USUAL.probability(e)
+                if p >= args.least:
+                    print(f"{path.name[:35]:<36}{phase.name:<11}{p:5.2f}", end="")
+                    print(f"{phase.weight_percent:7.1f}{e.gain:7.0f}{e.share:6.2f}", end="")
+                    print(f"{e.coincidences:7.1f}{e.significance:8.1f}{e.lacking:8.2f}", end="")
+                    print(f"{e.domain_size:6.0f}")
+    print(f"{len(times)} scans read and fitted")
+    print_times(times)
+
+
+PARTS = {
+    "measured": measured,
+    "weighed": weighed,
+    "recover": recover,
+    "weights": weights,
+    "calibrate": calibrate,
+    "zinc": zinc,
+}
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("part", choices=PARTS)
+    parser.add_argument("--samples", type=int, default=200, help="simulated ones (%(default)s)")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--least", type=float, default=0.02, help="probability that is shown")
+    parser.add_argument("--out", type=Path, help="where to write what was learnt")
+    args = parser.parse_args()
+    PARTS[args.part](args)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,286 @@
+"""A scan, phases and all parameters of a fit; steps downhill; what the parameters' errors are."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from ..diffraction import Radiation
+from .profile import Crystal, Instrument, LineSet
+from .start import Measured, one_sided
+
+#: Parts of the calculated intensity and of the background that are never known better.
+INTENSITY_ERROR, BACKGROUND_ERROR = 0.06, 0.002
+#: What is expected before the scan is seen: mean, standard deviation, smallest, largest, and the
+#: longest step of one iteration.
+EXPECTED = {
+    "log_width": (np.log(0.08), 0.5, np.log(0.02), np.log(0.4), 0.4),
+    "log_size": (np.log(40.0), 0.8, np.log(2.5), np.log(2000.0), 0.8),
+    "log_strain": (np.log(4e-4), 1.0, np.log(1e-5), np.log(0.02), 0.8),
+    "eta": (0.5, 0.3, 0.0, 1.0, 0.3),
+    "extra_b": (0.0, 0.5, -1.0, 2.5, 0.5),
+    "log_r": (0.0, 0.2, -0.7, 0.7, 0.3),
+}
+#: Standard errors count what is left within so many degrees as one observation: neighbouring
+#: points share their misfit (Berar & Lelann 1991, J. Appl. Cryst. 24, 1-5).
+CLUSTER = 0.5
+#: So many of these observations, the strongest, are left out in turn: the jackknife.
+DECISIVE = 30
+
+
+@dataclass
+class Model:
+    """A scan, the phases' lines and all parameters of a fit.
+
+    Attributes
+    ----------
+    measured : the scan
+    source : Radiation
+    lines, crystals : the phases in the fit, one `LineSet` and one `Crystal` each
+    shift : degrees; of a displaced sample times cos(theta)
+    log_width : logarithm of the instrument's width, degrees
+    background : coefficients of the splines
+    intensity_error : part of the calculated intensities that is not known better
+    """
+
+    measured: Measured
+    source: Radiation
+    lines: list[LineSet]
+    crystals: list[Crystal]
+    shift: float
+    log_width: float
+    background: np.ndarray
+    cell_range: float = 0.012
+    shift_range: float = 0.3
+    displaced: bool = True
+    intensity_error: float = INTENSITY_ERROR
+    damping: float = 1e-3
+    jacobian: np.ndarray | None = field(default=None, repr=False)
+    peaks: np.ndarray | None = field(default=None, repr=False)
+    loss: float = np.inf
+
+    # All parameters are one vector: shift, log_width, then each crystal's, then the background's.
+
+    def layout(self) -> list[tuple[int, str]]:
+        """Owner and name of each parameter but the background's; the instrument's owner is -1."""
+        result = [(-1, "shift"), (-1, "log_width")]
+        for i, crystal in enumerate(self.crystals):
+            result += [(i, "scale")] + [(i, "strain")] * len(crystal.strain)
+            result += [(i, name) for name in crystal.shape]
+        return result
+
+    def pack(self) -> np.ndarray:
+        parts = [[self.shift, self.log_width]]
+        for c in self.crystals:
+            parts.append([c.scale, *c.strain, *(getattr(c, name) for name in c.shape)])
+        return np.concatenate([*parts, self.background])
+
+    def unpack(self, vector) -> Model:
+        at, crystals = 2, []
+        for c in self.crystals:
+            k, n = len(c.strain), len(c.strain) + len(c.shape)
+            shape = dict(zip(c.shape, vector[at + 1 + k : at + 1 + n], strict=True))
+            crystals.append(
+                replace(c, scale=vector[at], strain=vector[at + 1 : at + 1 + k], **shape)
+            )
+            at += 1 + n
+        return replace(
+            self, crystals=crystals, shift=vector[0], log_width=vector[1], background=vector[at:]
+        )
+
+    def limits(self) -> np.ndarray:
+        """Rows like `EXPECTED` for all parameters, (5, parameters)."""
+        shift, cell, free = self.shift_range, self.cell_range, (0, np.inf, -np.inf, np.inf, np.inf)
+        own = {
+            "shift": (0, shift / 2, -1.2 * shift, 1.2 * shift, 0.1),
+            "strain": (0, cell / 2, -cell, cell, cell / 3),
+            "scale": (0, np.inf, 0, np.inf, np.inf),
+            **EXPECTED,
+        }
+        rows = [own[name] for _, name in self.layout()]
+        return np.array(rows + [free] * len(self.background)).T
+
+    def draw(self) -> Model:
+        """Fill in the derivatives, (n, parameters), and the sum of all peaks, (n,)."""
+        x, splines = self.measured.x, self.measured.splines
+        sizes = [1 + len(c.strain) + len(c.shape) for c in self.crystals]
+        edges = 2 + np.cumsum([0, *sizes])
+        self.jacobian = np.zeros((len(x), edges[-1] + splines.shape[1]))
+        self.peaks = np.zeros(len(x))
+        for lines, crystal, first, last in zip(
+            self.lines, self.crystals, edges, edges[1:], strict=False
+        ):
+            drawn = lines.draw(x, crystal, self.instrument)
+            self.peaks += crystal.scale * drawn[:, 2]
+            self.jacobian[:, :2] += crystal.scale * drawn[:, :2]
+            self.jacobian[:, first] = drawn[:, 2]
+            self.jacobian[:, first + 1 : last] = crystal.scale * drawn[:, 3:]
+        self.jacobian[:, edges[-1] :] = splines
+        return self
+
+    def prior(self, spread) -> np.ndarray:
+        """The weight of what is expected, (parameters, parameters)."""
+        prior, m = np.diag(1 / spread**2), len(self.background)
+        prior[-m:, -m:] = self.measured.stiffness
+        return prior
+
+    @property
+    def instrument(self) -> Instrument:
+        return Instrument(self.shift, self.log_width, self.displaced, self.measured.step)
+
+    @property
+    def smooth(self) -> np.ndarray:
+        """The background, (n,)."""
+        return self.measured.splines @ self.background
+
+    @property
+    def sigma(self) -> np.ndarray:
+        """Standard deviation of each point about a right model."""
+        return self.noise(self.peaks, self.smooth)
+
+    def noise(self, peaks, smooth) -> np.ndarray:
+        variance = self.measured.variance + (self.intensity_error * peaks) ** 2
+        return np.sqrt(variance + (BACKGROUND_ERROR * smooth) ** 2)
+
+    @property
+    def scale_columns(self) -> np.ndarray:
+        """Where the derivatives with respect to scales stand: each phase's pattern at scale 1."""
+        return np.flatnonzero([name == "scale" for _, name in self.layout()])
+
+    def run(self, iterations: int = 20, tolerance: float = 0.3) -> Model:
+        """The model after Levenberg-Marquardt steps on the one-sided loss, linear parts inside.
+
+        ``tolerance``: stop where two steps together lower the loss by less.
+        """
+        y, m = self.measured.y, len(self.background)
+        mean, spread, low, high, longest = self.limits()
+        prior = self.prior(spread)
+        mean[-m:] = self.measured.expected
+        names = [name for _, name in self.layout()] + ["background"] * m
+        owner = np.array([i for i, _ in self.layout()] + [-1] * m)
+        is_scale = np.array([name == "scale" for name in names])
+        shape = ~is_scale & np.array([name != "background" for name in names])
+
+        def whole(model, vector, sigma):
+            r = (y - model.smooth - model.peaks) / sigma
+            loss, weight = one_sided(r)
+            away = vector - mean
+            return loss.sum() + away @ prior @ away, r, weight
+
+        model = self if self.jacobian is not None else self.draw()
+        vector, damping, small = model.pack(), self.damping, 0
+        for _ in range(iterations):
+            sigma = model.sigma
+            loss, r, weight = whole(model, vector, sigma)
+            root = np.sqrt(weight)
+            scaled = model.jacobian * (root / sigma)[:, None]
+            hessian = scaled.T @ scaled + prior
+            gradient = scaled.T @ (root * r) - prior @ (vector - mean)
+            diagonal = hessian.diagonal()
+            for _ in range(6):
+                a = hessian + np.diag(np.where(shape, damping, 1e-9) * diagonal + 1e-12)
+                step = np.clip(_step(a, gradient, vector, is_scale, owner), -longest, longest)
+                trial = np.clip(vector + step, low, high)
+                new = self.unpack(trial).draw()
+                gained = loss - whole(new, trial, sigma)[0]
+                if gained > -1e-9 * loss:
+                    break
+                damping *= 8
+            else:
+                break
+            damping = max(damping / 4, 1e-6)
+            vector, model = trial, new
+            small = small + 1 if gained < tolerance else 0
+            if small == 2:
+                break
+        model.damping = damping
+        model.loss = whole(model, vector, model.sigma)[0]
+        return model
+
+    def gains(self) -> np.ndarray:
+        """How much the loss grows when each phase is left out, the others fitted anew."""
+        every = np.arange(len(self.crystals))
+        whole = self.refit(every)
+        return np.array([self.refit(np.delete(every, i)) - whole for i in every])
+
+    def covariance(self, left_out: int = DECISIVE):
+        """Covariance of all parameters, and the inverse of the normal matrix.
+
+        The observed scatter of what is left, cluster by cluster, scales the errors; they are never
+        smaller than the noise and the usual error of calculated intensities make them.
+        """
+        x, sigma = self.measured.x, self.sigma
+        r = (self.measured.y - self.smooth - self.peaks) / sigma
+        weight = one_sided(r)[1]
+        _, spread, *_ = self.limits()
+        prior = self.prior(spread)
+        scaled = self.jacobian / sigma[:, None]
+        weighted = scaled * weight[:, None]
+        normal = scaled.T @ weighted + prior
+        inverse = np.linalg.inv(normal + np.diag(1e-12 * normal.diagonal() + 1e-30))
+        starts = np.searchsorted(x, np.arange(x[0], x[-1], CLUSTER))
+        starts = np.unique(starts[starts < len(x)])
+        moves = np.add.reduceat(weighted * r[:, None], starts) @ inverse
+        # What a strong line says of a parameter it also bends its way: left out, it says more.
+        ends = np.append(starts[1:], len(x))
+        strength = np.add.reduceat((self.peaks / sigma) ** 2, starts)
+        for c in np.argsort(-strength)[:left_out]:
+            rows = slice(starts[c], ends[c])
+            without = normal - scaled[rows].T @ weighted[rows]
+            moves[c] = np.linalg.solve(without, r[rows] @ weighted[rows])
+        part = self.intensity_error * self.peaks / sigma
+        shares = np.add.reduceat(weighted * part[:, None], starts) @ inverse
+        seen = moves.T @ moves + inverse @ prior @ inverse
+        least = shares.T @ shares + inverse
+        factor = np.sqrt(np.maximum(least.diagonal() / np.maximum(seen.diagonal(), 1e-300), 1))
+        return seen * np.outer(factor, factor), inverse
+
+    def keep(self, chosen) -> Model:
+        """The model with some of its phases only, by their places."""
+        lines, crystals = ([part[i] for i in chosen] for part in (self.lines, self.crystals))
+        return replace(self, lines=lines, crystals=crystals, jacobian=None)
+
+    def on(self, measured: Measured) -> Model:
+        """The model on other points of the same scan."""
+        at = np.interp(measured.x, self.measured.x, self.smooth)
+        background = np.linalg.lstsq(measured.splines, at, rcond=None)[0]
+        return replace(self, measured=measured, background=background, jacobian=None)
+
+    def refit(self, chosen, y=None, rounds: int = 3) -> float:
+        """The loss with the chosen phases only, as they are: new scales and a new background.
+
+        ``y`` stands for the scan's intensities.
+        """
+        measured = self.measured
+        y = measured.y if y is None else y
+        k, m = len(chosen), len(self.background)
+        patterns = self.jacobian[:, self.scale_columns[np.asarray(chosen, dtype=int)]]
+        columns = np.concatenate([patterns, measured.splines], axis=1)
+        is_scale, owner = np.arange(k + m) < k, np.arange(k + m)
+        vector = np.array([*(self.crystals[i].scale for i in chosen), *self.background])
+        for i in range(rounds + 1):
+            smooth, peaks = columns[:, k:] @ vector[k:], columns[:, :k] @ vector[:k]
+            sigma = self.noise(peaks, smooth)
+            loss, weight = one_sided((y - smooth - peaks) / sigma)
+            if i == rounds:
+                return float(loss.sum())
+            weighted = columns.T * (weight / sigma**2)
+            a, gradient = weighted @ columns, weighted @ (y - smooth - peaks)
+            a[k:, k:] += measured.stiffness
+            gradient[k:] -= measured.stiffness @ (vector[k:] - measured.expected)
+            a += np.diag(1e-9 * a.diagonal() + 1e-12)
+            vector = vector + _step(a, gradient, vector, is_scale, owner)
+
+
+def _step(hessian, gradient, vector, is_scale, owner) -> np.ndarray:
+    """The Newton step; a phase whose scale would fall below 0 goes to 0 and keeps its shape."""
+    free = np.ones(len(vector), dtype=bool)
+    while True:
+        step = np.where(is_scale, -vector, 0.0)
+        rest = gradient[free] - hessian[np.ix_(free, ~free)] @ step[~free]
+        step[free] = np.linalg.solve(hessian[np.ix_(free, free)], rest)
+        negative = free & is_scale & (vector + step < 0)
+        if not negative.any():
+            return step
+        free &= ~np.isin(owner, owner[negative])

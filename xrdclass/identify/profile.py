@@ -1,0 +1,383 @@
+"""A phase's lines, ready to be fitted: their places, strengths and shapes, with derivatives.
+
+All that does not change in a fit is computed once: structure factors with anomalous dispersion and
+thermal motion in `PhaseLines`, angles and strengths for one scan's wavelength in `LineSet`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cache
+
+import numpy as np
+from scipy.sparse import csc_matrix
+
+from ..diffraction import (
+    RADIATIONS,
+    Radiation,
+    Reflections,
+    lorentz_polarisation,
+    reciprocal_metric,
+    reflections,
+    structure_factor,
+)
+from ..phases import Phase
+from ..simulation import doublet, gaussian, lorentzian, march_dollase, scherrer_fwhm, strain_fwhm
+
+#: Displacement parameters B, Å^2, at room temperature as inorganic crystals usually have them:
+#: hard ones with strong bonds less, large single-charged ions more.
+USUAL_B = {
+    0.3: "Be B C Al Si Cr Co Ni Fe Ru Rh Ir Os W Re Pt",
+    0.4: "N O Mg Ti V Mn Zr Nb Mo Hf Ta Sn Ge Pd",
+    0.6: "S Sc Cu Zn Ga As Se Y Cd Sb Te Ca Sr La Ce Pr Nd Sm Eu Gd Tb Dy Ho Er Tm Yb Lu Th U",
+    0.8: "F Li P Ba Au In",
+    1.2: "Na Cl K Ag Br Rb I Cs Hg Tl Pb Bi",
+    2.0: "H D",
+}
+_B = {symbol: b for b, symbols in USUAL_B.items() for symbol in symbols.split()}
+
+#: Directions that preferred orientation is looked for along, as hkl.
+AXES = np.array([(0, 0, 1), (0, 1, 0), (1, 0, 0), (0, 1, 1), (1, 0, 1), (1, 1, 0), (1, 1, 1)])
+#: Lines below this part of the strongest are left out, and profiles cut where they fall below.
+WEAKEST, TOLERANCE = 2e-3, 1e-3
+#: How far a profile is drawn at least and at most, in widths at half maximum; and in degrees, where
+#: that is more than the least: what lies beyond is as smooth as the background.
+REACH, FARTHEST = (2.0, 16.0), 5.0
+#: Means over intervals widen lines: this times the interval's square adds to the width's square,
+#: 8 ln 2 times the variance 1/12 of an even distribution.
+BIN_WIDTH = 8 * np.log(2) / 12
+
+
+@cache
+def anomalous_dispersion(symbol: str, wavelength: float) -> complex:
+    """f' + i f'' of an element, electrons, from Chantler's tables in `xraydb`; 0 beyond them.
+
+    C. T. Chantler (2000), J. Phys. Chem. Ref. Data 29, 597-1048. ``wavelength`` in Å.
+    """
+    import xraydb
+
+    energy = 12398.42 / wavelength  # eV
+    if symbol == "D" or xraydb.atomic_number(symbol) > 92:
+        return 0j
+    return complex(xraydb.f1_chantler(symbol, energy), xraydb.f2_chantler(symbol, energy))
+
+
+@dataclass(frozen=True, eq=False)
+class PhaseLines:
+    """What a fit needs of a phase, whatever the scan; arrays only, so that a file can keep it.
+
+    Attributes
+    ----------
+    name : the phase's name
+    table : Reflections down to ``d_min``
+    d_min : Å
+    b_iso : float, (elements,), displacement parameters B, Å^2
+    dispersion : complex, (anodes, elements), f' + i f'' with each of `diffraction.RADIATIONS`
+    mass_factor : mass of the cell times its volume; a phase's weight is this times its scale
+        factor (Hill & Howard 1987, J. Appl. Cryst. 20, 467-474)
+    """
+
+    name: str
+    table: Reflections
+    d_min: float
+    b_iso: np.ndarray
+    dispersion: np.ndarray
+    mass_factor: float
+
+    def dispersion_at(self, source: Radiation) -> np.ndarray:
+        """f' + i f'' of each element, from the stored tables where the radiation is a tube's."""
+        for anode, values in zip(RADIATIONS.values(), self.dispersion, strict=True):
+            if anode == source:
+                return values
+        return np.array([anomalous_dispersion(e, source.mean) for e in self.table.elements])
+
+    def to_arrays(self) -> dict[str, np.ndarray]:
+        """All of it as arrays without objects, for a file."""
+        arrays = {key: np.array(getattr(self, key)) for key in _OWN}
+        arrays.update({key: np.array(getattr(self.table, key)) for key in _OF_TABLE})
+        return arrays
+
+    @classmethod
+    def from_arrays(cls, arrays) -> PhaseLines:
+        """What `to_arrays` made; ValueError if it does not fit together."""
+        values = {key: np.asarray(arrays[key]) for key in (*_OWN, *_OF_TABLE)}
+        r, n = len(values["hkl"]), len(values["elements"])
+        shapes = {
+            "lattice": (3, 3),
+            "hkl": (r, 3),
+            "multiplicity": (r,),
+            "equivalents": (r, *values["equivalents"].shape[1:2], 3),
+            "geometric": (r, n),
+            "scattering": (n, 9),
+            "strain_basis": (*values["strain_basis"].shape[:1], 3, 3),
+            "b_iso": (n,),
+            "dispersion": (len(RADIATIONS), n),
+        }
+        for key, shape in shapes.items():
+            if values[key].shape != shape or not np.isfinite(values[key]).all():
+                raise ValueError(f"{key} must be finite numbers of the shape {shape}")
+        name = str(values["name"])
+        table = {key: values[key] for key in _OF_TABLE}
+        table["elements"] = tuple(values["elements"].tolist())
+        numbers = float(values["d_min"]), values["b_iso"], values["dispersion"]
+        return cls(name, Reflections(name, **table), *numbers, float(values["mass_factor"]))
+
+
+_OWN = ("name", "d_min", "b_iso", "dispersion", "mass_factor")
+_OF_TABLE = (
+    "lattice",
+    "hkl",
+    "multiplicity",
+    "equivalents",
+    "elements",
+    "geometric",
+    "scattering",
+    "strain_basis",
+)
+
+
+def phase_lines(phase: Phase, d_min: float = 0.8, strain: float = 0.015) -> PhaseLines:
+    """Prepare a phase for fits that use d-spacings of at least ``d_min`` Å.
+
+    Displacement parameters are those of the structure's site property ``b_iso`` if it has one,
+    else usual values by element, `USUAL_B`.
+    """
+    structure = phase.structure
+    table = reflections(phase, d_min, strain)
+    given = structure.site_properties.get("b_iso")
+    b_iso = []
+    for element in table.elements:
+        sites = [
+            i for i, site in enumerate(structure) if element in {s.symbol for s in site.species}
+        ]
+        b_iso.append(np.mean([given[i] for i in sites]) if given else _B.get(element, 0.6))
+    dispersion = [
+        [anomalous_dispersion(e, r.mean) for e in table.elements] for r in RADIATIONS.values()
+    ]
+    return PhaseLines(
+        name=phase.name,
+        table=table,
+        d_min=d_min,
+        b_iso=np.array(b_iso, dtype=float),
+        dispersion=np.array(dispersion, dtype=complex),
+        mass_factor=float(structure.density * structure.volume**2),
+    )
+
+
+@dataclass
+class Crystal:
+    """The state of one phase in a fit; what a cell, its crystallites and their orientation do.
+
+    Attributes
+    ----------
+    scale : of its pattern, whose strongest line has the area 1 (counts times degrees)
+    strain : (k,), amounts of the table's basis strains
+    log_size, log_strain : natural logarithms of the crystallite size in nm and the micro-strain
+    eta : Lorentzian part of the profile
+    extra_b : added to all displacement parameters, Å^2
+    log_r, axis : March-Dollase parameter's logarithm, and which of `AXES`, None without texture
+    """
+
+    scale: float
+    strain: np.ndarray
+    log_size: float = float(np.log(40.0))
+    log_strain: float = float(np.log(4e-4))
+    eta: float = 0.5
+    extra_b: float = 0.0
+    log_r: float = 0.0
+    axis: int | None = None
+
+    @property
+    def shape(self) -> tuple[str, ...]:
+        """The parameters beside scale and cell."""
+        usual = ("log_size", "log_strain", "eta", "extra_b")
+        return usual if self.axis is None else (*usual, "log_r")
+
+
+@dataclass(frozen=True)
+class Instrument:
+    """What all phases of a scan share.
+
+    Attributes
+    ----------
+    shift : degrees; of a displaced sample times cos(theta)
+    log_width : logarithm of the instrument's width at half maximum, degrees
+    displaced : whether the sample is displaced; else the shift is a zero shift
+    step : width of the intervals that points are means of, degrees
+    """
+
+    shift: float
+    log_width: float
+    displaced: bool = True
+    step: float = 0.0
+
+
+class LineSet:
+    """The lines of one phase within one scan's range.
+
+    Parameters
+    ----------
+    lines : PhaseLines
+    source : Radiation
+    low, high : degrees; lines that no shift or strain brings into this range are left out
+
+    Attributes
+    ----------
+    q : float, (r, 3), reciprocal vectors of the unstrained cell, 1/Å
+    area : float, (r,), areas, the strongest 1
+    unit : the area, in electrons squared, that was set to 1
+    """
+
+    def __init__(self, lines: PhaseLines, source: Radiation, low: float, high: float):
+        table = lines.table
+        q = table.hkl @ np.linalg.inv(table.lattice).T
+        s_squared = (q * q).sum(axis=1) / 4
+        sine = source.mean * np.sqrt(s_squared)
+        edges = np.sin(np.radians(np.clip([low - 1, high + 1], 0.01, 179) / 2))
+        inside = np.flatnonzero((sine > edges[0]) & (sine < edges[1]))
+        theta = np.arcsin(sine[inside])
+        area = _squared_structure_factors(lines, source)[inside] * table.multiplicity[inside]
+        area *= lorentz_polarisation(theta)
+        kept = area > WEAKEST * area.max(initial=0)
+        chosen, self.area, theta = inside[kept], area[kept], theta[kept]
+        self.phase, self.source, self.unit = lines, source, self.area.max(initial=1e-300)
+        self.area = self.area / self.unit
+        self.q, self.s_squared = q[chosen], s_squared[chosen]
+        self.two_theta = np.degrees(2 * theta)
+        self.basis = table.strain_basis
+        self._equivalents, self._cosines = table.equivalents[chosen], None
+
+    @property
+    def mass_factor(self) -> float:
+        """Parts by weight that a scale of 1 means, for the unstrained cell."""
+        return self.phase.mass_factor / self.unit
+
+    @property
+    def cos_squared(self) -> np.ndarray:
+        """cos^2 of the angle between each line's normals and each of `AXES`, (axes, r, e)."""
+        metric = reciprocal_metric(self.phase.table.lattice)
+        h = self._equivalents.astype(float)
+        along = np.einsum("rej,jk,ak->are", h, metric, AXES, optimize=True) ** 2
+        lengths = np.einsum("aj,jk,ak->a", AXES, metric, AXES)[:, None, None]
+        return np.minimum(along / (lengths * 4 * self.s_squared[:, None]), 1)
+
+    def places(self, strain):
+        """Bragg angles of a strained cell, radians, and d(2 theta)/d(strain), degrees, (r, k)."""
+        inverse = np.linalg.inv(np.eye(3) + np.tensordot(strain, self.basis, 1))
+        q = self.q @ inverse
+        square = (q * q).sum(axis=1)
+        theta = np.arcsin(np.minimum(self.source.mean / 2 * np.sqrt(square), 0.998))
+        relative = -((q @ (inverse @ self.basis)) * q).sum(axis=2) / square
+        return theta, (np.degrees(2 * np.tan(theta)) * relative).T
+
+    def texture(self, crystal: Crystal):
+        """March-Dollase factor of each line and its derivative with respect to log r, (r,)."""
+        if crystal.axis is None:
+            return np.ones(len(self.area)), np.zeros(len(self.area))
+        if self._cosines is None:
+            self._cosines = self.cos_squared
+        c, r = self._cosines[crystal.axis], np.exp(crystal.log_r)
+        base = r * r * c + (1 - c) / r
+        slope = -1.5 * base**-2.5 * (2 * r * r * c - (1 - c) / r)
+        return march_dollase(c, r).mean(axis=1), slope.mean(axis=1)
+
+    def shapes(self, crystal: Crystal, instrument: Instrument):
+        """Where the lines lie and how wide they are, degrees, both of a doublet taken as one.
+
+        Returns
+        -------
+        place, width : float, (r,)
+        slopes : of the places: float, (r, 1 + k), with respect to shift and strain
+        squares : float, (r, 3), squared widths of instrument, crystallite size and micro-strain
+        """
+        theta, slope = self.places(crystal.strain)
+        cosine = np.cos(theta) if instrument.displaced else np.ones_like(theta)
+        squares = np.empty((len(theta), 3))
+        squares[:, 0] = np.exp(2 * instrument.log_width)
+        squares[:, 1] = scherrer_fwhm(theta, np.exp(crystal.log_size), self.source.mean) ** 2
+        squares[:, 2] = strain_fwhm(theta, np.exp(crystal.log_strain)) ** 2
+        width = np.sqrt(squares.sum(axis=1) + BIN_WIDTH * instrument.step**2)
+        place = np.degrees(2 * theta) + instrument.shift * cosine
+        return place, width, np.column_stack([cosine, slope]), squares
+
+    def split(self, place):
+        """What to add to the lines' places for each line of the doublet, and its part."""
+        if self.source.k_alpha1 == self.source.k_alpha2:
+            return [(0.0, 1.0)]
+        theta = np.radians(place / 2)
+        return [(np.degrees(2 * (t - theta)), part) for t, part in doublet(theta, self.source)]
+
+    def areas(self, crystal: Crystal) -> np.ndarray:
+        """Areas of the lines of a crystal with scale 1, doublets as one, (r,)."""
+        fading = np.exp(-2 * crystal.extra_b * self.s_squared)
+        return self.area * fading * self.texture(crystal)[0]
+
+    def draw(self, x, crystal: Crystal, instrument: Instrument) -> np.ndarray:
+        """The pattern at the angles ``x`` and its derivatives; the crystal's scale is left out.
+
+        Widths of instrument, crystallite size and micro-strain add in squares, as in `simulation`.
+
+        Returns
+        -------
+        float, (n, 2 + k + 5 or 6): derivatives with respect to the instrument's shift and
+        log_width, then the pattern itself, then derivatives with respect to strain and what
+        `Crystal.shape` names
+        """
+        place, width, slopes, squares = self.shapes(crystal, instrument)
+        texture, by_log_r = self.texture(crystal)
+        area = self.area * texture * np.exp(-2 * crystal.extra_b * self.s_squared)
+        split = self.split(place)
+        times = len(split)
+        place = np.concatenate([place + apart for apart, _ in split])
+        area = np.concatenate([part * area for _, part in split])
+        width, slopes, squares = (np.concatenate([a] * times) for a in (width, slopes, squares))
+
+        rows, line, start = _windows(x, place, width, area)
+        w = width[line]
+        u = (x[rows] - place[line]) / w
+        square, eta = u * u, crystal.eta
+        bell, tails = gaussian(u, 1.0) / w, lorentzian(u, 1.0) / w
+        inner, outer = (1 - eta) * bell, eta * tails
+        bent = inner * (8 * np.log(2)) + outer * (8 / (1 + 4 * square))
+        value = inner + outer
+        sparse = csc_matrix((value, rows, start), shape=(len(x), len(area)))
+
+        def spread(values, columns):
+            sparse.data = values
+            return sparse @ (area[:, None] * columns)
+
+        k = slopes.shape[1] - 1
+        on_value = [np.ones_like(area), -2 * np.tile(self.s_squared, times)]
+        if crystal.axis is not None:
+            on_value.append(np.tile(by_log_r / texture, times))
+        result = np.empty((len(x), 2 + 1 + k + len(crystal.shape)))
+        drawn = spread(value, np.column_stack(on_value))
+        result[:, 2], result[:, k + 6 :] = drawn[:, 0], drawn[:, 1:]
+        drawn = spread(bent * u / w, slopes)
+        result[:, 0], result[:, 3 : 3 + k] = drawn[:, 0], drawn[:, 1:]
+        drawn = spread((bent * square - value) / w, squares / width[:, None] * (1, -1, 1))
+        result[:, 1], result[:, 3 + k : 5 + k] = drawn[:, 0], drawn[:, 1:]
+        result[:, 5 + k] = spread(tails - bell, np.ones((len(area), 1)))[:, 0]
+        return result
+
+
+def _windows(x, centre, width, area):
+    """Which points each line is drawn at: their indices, each one's line, each line's first."""
+    height = area / width
+    reach = np.sqrt(height / height.max() / TOLERANCE) / 2
+    reach = width * np.clip(reach, *REACH)
+    reach = np.minimum(reach, np.maximum(REACH[0] * width, FARTHEST))
+    first, last = np.searchsorted(x, centre - reach), np.searchsorted(x, centre + reach)
+    start = np.concatenate([[0], np.cumsum(last - first)])
+    line = np.repeat(np.arange(len(centre)), last - first)
+    return np.arange(len(line)) + (first - start[:-1])[line], line, start
+
+
+def _squared_structure_factors(lines: PhaseLines, source: Radiation) -> np.ndarray:
+    """|F|^2 with dispersion and thermal motion, the mean of hkl and -h-k-l, electrons squared."""
+    table = lines.table
+    s_squared = ((table.hkl @ np.linalg.inv(table.lattice).T) ** 2).sum(axis=1) / 4
+    fading = table.geometric * np.exp(-np.outer(s_squared, lines.b_iso))
+    dispersion = lines.dispersion_at(source)
+    pair = [replace(table, geometric=g) for g in (fading, fading.conj())]
+    return sum(np.abs(structure_factor(t, s_squared, dispersion)) ** 2 for t in pair) / 2
