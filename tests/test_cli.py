@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from load_script import load_script
-from samples import NAMES, noise_scan, scan_of, stop_after, write_scan
+from samples import NAMES, PHASES, RUTILE, noise_scan, scan_of, stop_after, write_scan
 
 from xrdclass.__main__ import main
 from xrdclass.diffraction import radiation
@@ -368,6 +368,25 @@ def test_mistakes_give_one_sentence_and_leave_nothing(cli, given, tmp_path, monk
     before = sorted(os.listdir())
     assert_one_complaint(*cli(*mistake.split()))
     assert sorted(os.listdir()) == before and (tmp_path / "text").read_text() == "mine"
+
+
+def test_quantify_weighs_known_phases_and_draws(cli, given, tmp_path):
+    scans = given / "rutile.xy", given / "broken.xy"
+    status, out, err = cli("quantify", *scans, "--format", "json", "--plot", tmp_path / "plots")
+    weighed, refused = json.loads(out)
+    assert status == 1 and err.count("\n") == 1 and list(refused) == ["file", "error"]
+    assert list(weighed["phases"]) == ["rutile"] and weighed["phases"]["rutile"]["error"] == 0
+    known = PHASES[RUTILE].structure.lattice
+    assert weighed["phases"]["rutile"]["cell"][:3] == pytest.approx(known.abc, rel=0.005)
+    assert set(weighed["upper_limit"]) == set(NAMES) - {"rutile"} and 0 < weighed["r_wp"] < 0.3
+    assert "Cu was assumed" in weighed["warnings"][0]
+    assert (tmp_path / "plots" / "rutile.png").read_bytes()[:4] == b"\x89PNG"
+    status, out, _ = cli("quantify", scans[0], "--wavelength", "Cu")
+    assert status == 0 and "rutile" in out and "±" in out and "assumed" not in out
+    status, out, _ = cli("quantify", *scans, "--format", "csv")
+    rows = list(csv.DictReader(io.StringIO(out)))
+    assert [row["phase"] for row in rows[:1]] == ["rutile"] and len(rows) == len(NAMES) + 1
+    assert rows[0]["weight_percent"] == "100.0" and rows[-1]["problem"]
 
 
 def test_a_structure_without_symmetry_warns_in_one_line(tmp_path):

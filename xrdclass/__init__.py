@@ -26,11 +26,11 @@ lesson  module                 holds
 08      identify.second_opinion  are a phase's lines in the scan, where and as strong as they must?
 08      identify.judge         network and second opinion weighed against each other
 09      identify.weights       the phases found, fitted together: their parts of the scan
-08 09   identify.profile       a phase's lines, ready to be fitted: places, strengths, shapes
+09      identify.profile       a phase's lines, ready to be fitted: places, strengths, shapes
 09      identify.start         a scan's noise and background, and where lines may lie
 09      identify.fitting       Model: all parameters of a fit, steps downhill, errors
-08 09   identify.evidence      what speaks for a phase in a fit, and how probable it is
-08 09   identify.refinement    refine: phases fitted to a scan
+09      identify.evidence      what speaks for a phase in a fit, and how probable it is
+09      identify.refinement    refine: known phases fitted to a scan, their weights and cells
 08 09   identify.identifier    Identifier, load_model: which phases, how much of each, what else
 10      identify.train         train_identifier
         check                  what a folder of CIF files gives: densities, distances, twins
@@ -44,7 +44,6 @@ lesson  module                 holds
 files.downloads, files.archives, files.wavelengths, files.reading, files.columns, files.text,
 files.listings, files.instruments, files.space_groups, files.cif, files.cif_writing,
 files.quiet_keras, files.networks and files.kept_runs.  It knows nothing of the other modules but
-errors, and any of them may ask it.
 errors, and any of them may ask it.
 """
 

@@ -141,15 +141,15 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--force", action="store_true", help="overwrite an existing file")
 
     sub = command("identify", _identify, "Name the phases in measured scans.")
-    sub.add_argument("scans", nargs="+", metavar="SCAN", help="scan file")
     sub.add_argument("--model", help="file of train or train-identifier; default: the one for TiO2")
-    sub.add_argument("--wavelength", help="such as Co, CoKa1, 1.789, 0.1789nm or 17.4keV")
-    sub.add_argument("--axis", help="2theta, theta, q (1/Å), q_nm (1/nm) or d (Å)")
-    sub.add_argument("--columns", nargs=2, metavar=("X", "Y"), help="numbers from 1, or names")
-    sub.add_argument("--scan", type=_count, help="which one of a file with several")
-    sub.add_argument("--format", choices=("table", "json", "csv"), default="table")
-    sub.add_argument("--plot", metavar="DIR", help="draw each scan into a folder")
-    sub.add_argument("--force", action="store_true", help="overwrite existing plots")
+    _read_and_answer(sub)
+
+    sub = command("quantify", _quantify, "Weight fractions of known phases, by one fit to a scan.")
+    sub.add_argument("--phases", metavar="CIF_DIR", help="folder of CIFs; default: the TiO2 phases")
+    sub.add_argument(
+        "--least", type=float, default=0.5, help="less probable phases stay out (%(default)s)"
+    )
+    _read_and_answer(sub)
 
     sub = command("check", _check, "Say what a folder of CIF files gives, and which are twins.")
     sub.add_argument("cif_dir", help="folder of CIF files")
@@ -160,6 +160,18 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--other", action="store_true", help="also other minerals and mixtures")
     sub.add_argument("--dir", help="folder of scans to look in; default: $XRDCLASS_DATA")
     return parser
+
+
+def _read_and_answer(sub) -> None:
+    """The options of the commands that read scans."""
+    sub.add_argument("scans", nargs="+", metavar="SCAN", help="scan file")
+    sub.add_argument("--wavelength", help="such as Co, CoKa1, 1.789, 0.1789nm or 17.4keV")
+    sub.add_argument("--axis", help="2theta, theta, q (1/Å), q_nm (1/nm) or d (Å)")
+    sub.add_argument("--columns", nargs=2, metavar=("X", "Y"), help="numbers from 1, or names")
+    sub.add_argument("--scan", type=_count, help="which one of a file with several")
+    sub.add_argument("--format", choices=("table", "json", "csv"), default="table")
+    sub.add_argument("--plot", metavar="DIR", help="draw each scan into a folder")
+    sub.add_argument("--force", action="store_true", help="overwrite existing plots")
 
 
 def _count(text: str) -> int:
@@ -344,20 +356,61 @@ def _train_identifier(options) -> None:
 
 
 def _identify(options) -> int:
-    # Its matrices are small: a second thread brings nothing, and beside other work costs a lot.
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    from .answers import CHUNK, PRINTERS, answer_each, write_picture
-    from .diffraction import radiation
+    _one_thread()
+    from .answers import PRINTERS, describe_finding, picture_of_finding
     from .identify.identifier import SHIPPED, load_model
+
+    model = load_model(options.model or SHIPPED)
+
+    def identify(scans):
+        return model.identify(scans, options.wavelength)
+
+    return _answer(options, identify, describe_finding, PRINTERS, model.names, picture_of_finding)
+
+
+def _quantify(options) -> int:
+    _one_thread()
+    from .answers import WEIGHT_PRINTERS, describe_refinement, picture_of_refinement
+    from .identify.profile import phase_lines
+    from .identify.refinement import refine
+    from .phases import load_phases
+
+    phases = [phase_lines(phase) for phase in load_phases(options.phases)]
+    names = [phase.name for phase in phases]
+
+    def quantify(scans):
+        fits = []
+        for scan in scans:
+            fit = refine(scan, phases, options.wavelength, least_probability=options.least)
+            if not (options.wavelength or scan.wavelength):
+                fit.warnings.insert(0, "The file states no wavelength: Cu was assumed.")
+            fit.warnings[:0] = scan.warnings
+            fits.append(fit)
+        return fits
+
+    return _answer(
+        options, quantify, describe_refinement, WEIGHT_PRINTERS, names, picture_of_refinement
+    )
+
+
+def _one_thread() -> None:
+    """Matrices are small here: a second thread brings little, and beside other work costs a lot."""
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+
+def _answer(options, work, describe, printers, names, draw) -> int:
+    """Read scans, work on them, print what ``describe`` says, and draw them."""
+    from .answers import CHUNK, answer_each, write_picture
+    from .diffraction import radiation
     from .scans import read_scan
 
     if options.wavelength:
         radiation(options.wavelength)  # a wrong name is one error, not one a file
-    model, failed, picture = load_model(options.model or SHIPPED), [], None
+    failed, picture = [], None
     if options.plot:
 
-        def picture(finding, name):
-            write_picture(finding, Path(options.plot) / name, options.force)
+        def picture(scan, result, name):
+            write_picture(draw, scan, result, Path(options.plot) / name, options.force)
 
     def read(path):
         return read_scan(path, options.wavelength, options.axis, options.columns, options.scan)
@@ -365,18 +418,16 @@ def _identify(options) -> int:
     def answers():
         # On a terminal the answers, which come one by one, are progress enough.
         shown = sys.stdout.isatty()
-        paths = options.scans if shown else _bar(options.scans, len(options.scans), "identifying")
-        for answer, problem in answer_each(
-            paths, read, lambda scans: model.identify(scans, options.wavelength), picture
-        ):
+        paths = options.scans if shown else _bar(options.scans, len(options.scans), "reading")
+        for answer, problem in answer_each(paths, read, work, describe, picture):
             if problem is not None:
                 failed.append(answer["file"])
                 named = Path(answer["file"]).name in str(problem)
                 _complain(f"{'' if named else answer['file'] + ': '}{problem}", 0)
             yield answer
 
-    PRINTERS[options.format](answers(), model.names, options.scans)
-    if len(failed) > 0 and len(options.scans) > CHUNK:  # too many to have an eye on each
+    printers[options.format](answers(), names, options.scans)
+    if failed and len(options.scans) > CHUNK:  # too many to have an eye on each
         _complain(f"{len(failed)} of {len(options.scans)} scans failed, as said above.", 1)
     return 1 if failed else 0
 

@@ -1,10 +1,11 @@
-"""What `xrdclass identify` prints and draws: one answer for each file, in order, as they come."""
+"""What `identify` and `quantify` print and draw: one answer a file, in order, as they come."""
 
 from __future__ import annotations
 
 import csv
 import itertools
 import json
+import math
 import sys
 import textwrap
 import warnings
@@ -43,15 +44,18 @@ def attempt(action: Callable, *arguments):
         return UserError(unexpected(error))
 
 
-def answer_each(paths, read: Callable, identify: Callable, picture: Callable | None) -> Iterator:
+def answer_each(
+    paths, read: Callable, work: Callable, describe: Callable, picture: Callable | None
+) -> Iterator:
     """An answer for each file, and what failed with it, or None.
 
     Parameters
     ----------
     paths : of scan files
     read : from a path to a `scans.Scan`
-    identify : from a list of scans to as many `findings.Finding`
-    picture : called with a finding and the name of its picture; None draws none
+    work : from a list of scans to as many results
+    describe : from a result to what is printed, a dictionary
+    picture : called with a scan, its result and the name of its picture; None draws none
 
     Yields
     ------
@@ -62,29 +66,30 @@ def answer_each(paths, read: Callable, identify: Callable, picture: Callable | N
     remaining = iter(paths)
     while chunk := list(itertools.islice(remaining, CHUNK)):
         scans = [attempt(read, path) for path in chunk]
-        results = iter(_identify(identify, [s for s in scans if not isinstance(s, UserError)]))
+        results = iter(_work(work, [s for s in scans if not isinstance(s, UserError)]))
         for path, scan in zip(chunk, scans, strict=True):
             result = scan if isinstance(scan, UserError) else next(results)
             name, problem = f"{next(names)}.png", None
             if isinstance(result, UserError):
                 answer, problem = {"file": str(path), "error": str(result)}, result
             else:
-                answer = {"file": str(path), **_as_json(result)}
+                answer = {"file": str(path), **describe(result)}
                 if picture:  # an answer outlives a picture that cannot be written
-                    drawn = attempt(picture, result, name)
+                    drawn = attempt(picture, scan, result, name)
                     problem = drawn if isinstance(drawn, UserError) else None
             yield answer, problem
 
 
-def _identify(identify, scans):
-    """Findings or errors, one a scan: where a whole batch fails, each scan has its own try."""
-    results = attempt(identify, scans) if scans else []
+def _work(work, scans):
+    """Results or errors, one a scan: where a whole batch fails, each scan has its own try."""
+    results = attempt(work, scans) if scans else []
     if not isinstance(results, UserError):
         return results
-    return [results] if len(scans) == 1 else [r for s in scans for r in _identify(identify, [s])]
+    return [results] if len(scans) == 1 else [r for s in scans for r in _work(work, [s])]
 
 
-def _as_json(finding) -> dict:
+def describe_finding(finding) -> dict:
+    """What is printed of a `findings.Finding`."""
     answer = {
         "phases": list(finding.phases),
         "foreign": finding.foreign,
@@ -99,6 +104,39 @@ def _as_json(finding) -> dict:
     return answer
 
 
+def describe_refinement(fit) -> dict:
+    """What is printed of a `refinement.Refinement`; weights are of the phases found."""
+    found = {name: phase for name, phase in fit.phases.items() if phase.found}
+
+    def finite(value):  # an infinite error: the size is only a lower limit
+        return round(value, 1) if value < math.inf else None
+
+    return {
+        "phases": {
+            name: {
+                "weight_percent": round(p.weight_percent, 2),
+                "error": round(p.weight_error, 2),
+                "cell": [round(x, 4) for x in p.cell.tolist()],
+                "cell_error": [round(e, 5) if e > 0 else 0 for e in p.cell_error.tolist()],
+                "domain_size": round(p.domain_size, 1),
+                "domain_size_error": finite(p.domain_size_error),
+                "texture_r": round(p.texture_r, 3),
+            }
+            for name, p in found.items()
+        },
+        "upper_limit": {
+            name: round(p.upper_limit, 2) for name, p in fit.phases.items() if not p.found
+        },
+        "r_wp": round(fit.r_wp, 4),
+        "displacement": round(fit.displacement, 4),
+        "wavelength": round(fit.wavelength, 6),
+        "two_theta": [round(float(end), 3) for end in fit.two_theta[[0, -1]]],
+        "unexplained": fit.unexplained,
+        "missing_lines": fit.missing,
+        "warnings": list(fit.warnings),
+    }
+
+
 def _distinct(stems):
     """Each name, with a number where an earlier one is the same, or is so to Windows and macOS."""
     used = set()
@@ -108,16 +146,28 @@ def _distinct(stems):
         yield name
 
 
-def write_picture(finding, target: Path, overwrite: bool) -> None:
-    """Write a finding's figure as a PNG."""
+def picture_of_finding(scan, finding):
+    """A figure of an identifier's or a classifier's answer."""
+    from .plots import plot_finding
+
+    return plot_finding(finding)
+
+
+def picture_of_refinement(scan, fit):
+    """A figure of a fit."""
+    from .plots import plot_refinement
+
+    return plot_refinement(fit, scan.name)
+
+
+def write_picture(picture: Callable, scan, result, target: Path, overwrite: bool) -> None:
+    """Write one of the figures above as a PNG."""
     import matplotlib
 
     matplotlib.use("Agg")  # files only: no window, no display needed
     import matplotlib.pyplot
 
-    from .plots import plot_finding
-
-    figure = plot_finding(finding)
+    figure = picture(scan, result)
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "Glyph")  # letters of a name that the font lacks
@@ -178,4 +228,50 @@ def print_table(answers, names, files) -> None:
             print(f"{'':{width}}  Note: {warning}", flush=True)
 
 
+def print_weights_csv(answers, names, files) -> None:
+    """A line a file and phase: of phases that were not found, what they have at most."""
+    writer = csv.writer(sys.stdout, lineterminator="\n")
+    cell = ["a", "b", "c", "alpha", "beta", "gamma"]
+    own = ["weight_percent", "error", *cell, "domain_size", "upper_limit"]
+    writer.writerow(["file", "phase", *own, "r_wp", "warnings", "problem"])
+    for a in answers:
+        rows = [[""] * (len(own) + 1)]
+        if "error" not in a:
+            limits, empty = a["upper_limit"], [""] * 9
+            rows = [
+                [n, p["weight_percent"], p["error"], *p["cell"], p["domain_size"], ""]
+                for n, p in a["phases"].items()
+            ] + [[n, *empty, limit] for n, limit in limits.items()]
+        for row in rows:
+            ends = a.get("r_wp", ""), " ".join(a.get("warnings", [])), a.get("error", "")
+            writer.writerow([printable(value) for value in (a["file"], *row, *ends)])
+        sys.stdout.flush()
+
+
+def print_weights(answers, names, files) -> None:
+    """For each file its phases: weight per cent, cell, crystallite size; notes stand under it."""
+    wide = max(map(len, names))
+    for a in answers:
+        name = printable(Path(a["file"]).name)
+        if "error" in a:
+            print(f"{name}  not read", flush=True)
+            continue
+        print(f"{name}  R_wp {a['r_wp']:.3f}; weight % of the crystalline phases found")
+        for phase, p in a["phases"].items():
+            axes = zip("abc", p["cell"], strict=False)
+            edges = ", ".join(f"{axis} {length:.4f}" for axis, length in axes)
+            size = f"{p['domain_size']:.0f} nm" if p["domain_size_error"] else "large crystallites"
+            weight = f"{p['weight_percent']:7.2f} ± {p['error']:.2f}"
+            print(f"  {phase:{wide}} {weight}  {edges} Å, {size}")
+        if not a["phases"]:  # limits are parts of what was found
+            print("  none of the phases")
+        for phase, limit in a["upper_limit"].items() if a["phases"] else ():
+            print(f"  {phase:{wide}} not found; at most {limit:.2f}")
+        for peak in a["unexplained"][:3]:
+            print(f"  unexplained: a peak at {peak['two_theta']:.2f}, d {peak['d']:.3f} Å")
+        for warning in a["warnings"]:
+            print(f"  Note: {warning}", flush=True)
+
+
 PRINTERS = {"table": print_table, "json": print_json, "csv": print_csv}
+WEIGHT_PRINTERS = {"table": print_weights, "json": print_json, "csv": print_weights_csv}

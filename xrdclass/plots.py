@@ -372,3 +372,30 @@ def plot_finding(finding):
     # parse_math=False: dollar signs in a file's name would make a formula of it.
     top.set_title(f"{finding.name}: {finding.answer}", parse_math=False)
     return figure
+
+
+def plot_refinement(fit, title=""):
+    """A scan and the pattern fitted to it, the lines of each phase, and the difference.
+
+    ``fit`` is a `refinement.Refinement`. Intensities are shown by their square root, in which
+    counting noise has one height; peaks that nothing explains are marked.
+    """
+    found = [phase for phase in fit.phases.values() if phase.found]
+    x, top = fit.two_theta, np.sqrt(max(fit.counts.max(), 1))
+    figure, (upper, lower) = new_figure(2, 1, figsize=(9, 5), sharex=True, height_ratios=(3, 1))
+    upper.plot(x, np.sqrt(np.maximum(fit.counts, 0)), ".", color="0.6", ms=2, label="scan")
+    upper.plot(x, np.sqrt(np.maximum(fit.calculated, 0)), color="black", lw=0.8, label="fit")
+    for i, phase in enumerate(found):
+        pattern = np.sqrt(np.maximum(fit.background + phase.pattern, 0))
+        text = f"{phase.name} {phase.weight_percent:.1f} ± {phase.weight_error:.1f} %"
+        upper.plot(x, pattern, label=text, **look(i) | {"marker": "", "lw": 0.9})
+    for peak in fit.unexplained:
+        upper.plot(peak["two_theta"], 1.03 * top, "v", color="0.3", ms=5)
+    upper.set(ylabel="square root\nof intensity", ylim=(0, 1.08 * top))
+    upper.legend(loc="upper right", fontsize=9)
+    upper.set_title(f"{title}: R_wp {fit.r_wp:.3f}".removeprefix(": "), parse_math=False)
+    difference = np.sqrt(np.maximum(fit.counts, 0)) - np.sqrt(np.maximum(fit.calculated, 0))
+    lower.axhline(0, color="0.8", lw=0.8)
+    lower.plot(x, difference, color="0.2", lw=0.6)
+    lower.set(xlabel=TWO_THETA, ylabel="difference")
+    return figure
