@@ -355,10 +355,10 @@ def test_a_flat_scan_shows_no_crystals(level):
 def test_a_calibration_learns_probabilities_and_can_be_kept():
     rng = np.random.default_rng(0)
     features = rng.normal(size=(4000, len(FEATURES)))
-    logit = 1.5 * features[:, 3] - features[:, 6] - 0.5
+    logit = 1.5 * features[:, 3] - features[:, 5] - 0.5
     truth = rng.random(4000) < 1 / (1 + np.exp(-logit))
     learnt = Calibration.fit(features, truth.astype(float))
-    np.testing.assert_allclose((learnt.weights / learnt.spread)[[3, 6]], [1.5, -1], atol=0.2)
+    np.testing.assert_allclose((learnt.weights / learnt.spread)[[3, 5]], [1.5, -1], atol=0.2)
     kept = Calibration.from_dict(learnt.to_dict())
     evidence = Evidence(500.0, 600.0, 20.0, 30.0, 10.0, 0.02, 0.3, 40.0)
     assert kept.probability(evidence) == pytest.approx(learnt.probability(evidence))

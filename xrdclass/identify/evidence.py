@@ -57,7 +57,6 @@ class Evidence:
             [
                 np.log(max(self.gain, 1.0)),
                 min(self.share, 1.0),
-                np.clip(self.share - 1, 0, 2),
                 np.sign(self.coincidences) * np.sqrt(abs(self.coincidences)),
                 self.coincidences / max(self.lines, 1.0),
                 np.log(max(self.significance, 0.3)),
@@ -73,7 +72,6 @@ class Evidence:
 FEATURES = (
     "log gain",
     "share of the possible gain",
-    "gain beyond the possible",
     "root of the coincidences",
     "coincidences a line",
     "log significance",
@@ -142,12 +140,10 @@ class Calibration:
 
 #: Learnt by `benchmarks/fit.py calibrate` from simulated mixtures of the five TiO2 phases.
 USUAL = Calibration(
-    mean=np.array([5.352, 0.6185, 0.003872, 1.074, 0.2826, 1.873, 4.265, 0.1156, 2.719, 8.902]),
-    spread=np.array([1.329, 0.2285, 0.06463, 2.889, 1.341, 0.8435, 3.879, 0.1432, 1.138, 5.536]),
-    weights=np.array(
-        [0.7854, 1.448, 0.02521, 0.6714, -0.2482, 2.577, -1.163, -0.323, 0.08584, 0.429]
-    ),
-    bias=0.3535,
+    mean=np.array([6.035, 0.7072, 3.017, 1.088, 2.285, 2.342, 0.06597, 3.197, 11.42]),
+    spread=np.array([1.106, 0.1923, 2.546, 1.06, 0.7531, 2.982, 0.07028, 1.054, 5.675]),
+    weights=np.array([0.239, 0.942, 0.436, 0.675, 0.983, -0.91, -0.427, 0.357, 1.17]),
+    bias=4.631,
 )
 
 
