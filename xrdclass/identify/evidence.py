@@ -32,8 +32,9 @@ class Evidence:
     significance : its scale over the scale's standard error
     lines : how many of its lines should stand out, each as far as it would
     lacking : part of its lines' intensity that the scan lacks, by its other lines
-    strained : sum of squares of the cell's changes, over the expected ones
+    strained : sum of squares of the changes of cell and shift, over the expected ones
     domain_size : nm
+    unexplained : how many peaks of the scan no phase explains
     """
 
     gain: float = 0.0
@@ -44,6 +45,7 @@ class Evidence:
     lacking: float = 1.0
     strained: float = 0.0
     domain_size: float = 0.0
+    unexplained: int = 0
 
     @property
     def share(self) -> float:
@@ -64,6 +66,7 @@ class Evidence:
                 self.lacking,
                 np.log(max(self.domain_size, 1.0)),
                 min(self.lines, 20.0),
+                np.sqrt(self.unexplained),
             ]
         )
 
@@ -79,6 +82,7 @@ FEATURES = (
     "lacking",
     "log domain size",
     "lines",
+    "root of the unexplained peaks",
 )
 
 
@@ -140,9 +144,9 @@ class Calibration:
 
 #: Learnt by `benchmarks/fit.py calibrate` from simulated mixtures of the five TiO2 phases.
 USUAL = Calibration(
-    mean=np.array([6.035, 0.7072, 3.017, 1.088, 2.285, 2.342, 0.06597, 3.197, 11.42]),
-    spread=np.array([1.106, 0.1923, 2.546, 1.06, 0.7531, 2.982, 0.07028, 1.054, 5.675]),
-    weights=np.array([0.239, 0.942, 0.436, 0.675, 0.983, -0.91, -0.427, 0.357, 1.17]),
+    mean=np.array([6.035, 0.7072, 3.017, 1.088, 2.285, 2.342, 0.06597, 3.197, 11.42, 0.0]),
+    spread=np.array([1.106, 0.1923, 2.546, 1.06, 0.7531, 2.982, 0.07028, 1.054, 5.675, 1.0]),
+    weights=np.array([0.239, 0.942, 0.436, 0.675, 0.983, -0.91, -0.427, 0.357, 1.17, 0.0]),
     bias=4.631,
 )
 
@@ -207,11 +211,11 @@ def assess(model) -> list[Evidence]:
     """The evidence for each phase of a model."""
     model = model if model.jacobian is not None else model.draw()
     error = np.sqrt(model.covariance()[0].diagonal()[model.scale_columns])
-    gains, result = model.gains(), []
+    gains, others, result = model.gains(), len(unexplained_peaks(model)), []
     for i, crystal in enumerate(model.crystals):
         evidence = weigh_evidence(model, i, gains[i])
         significance = float(crystal.scale / max(error[i], 1e-300))
-        result.append(replace(evidence, significance=significance))
+        result.append(replace(evidence, significance=significance, unexplained=others))
     return result
 
 
@@ -231,7 +235,10 @@ def weigh_evidence(model, i: int, gain: float) -> Evidence:
         coincidences=float(votes),
         lines=float(lines),
         lacking=lacking,
-        strained=float(((crystal.strain / (model.cell_range / 2)) ** 2).sum()),
+        strained=float(
+            ((crystal.strain / (model.cell_range / 2)) ** 2).sum()
+            + (model.shift / (model.shift_range / 2)) ** 2
+        ),
         domain_size=float(np.exp(crystal.log_size)),
     )
 
