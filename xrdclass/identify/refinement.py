@@ -318,7 +318,7 @@ def _report(model: Model, lines, places, evidence, hidden) -> Refinement:
             cell=cell,
             cell_error=np.sqrt(np.einsum("ki,kl,li->i", slopes, part, slopes)),
             pattern=crystal.scale * model.jacobian[:, at],
-            upper_limit=min(100 * (weight[p] + 1.645 * weight_error[p]), 100.0),
+            upper_limit=float(min(100 * (weight[p] + 1.645 * weight_error[p]), 100)),
             found=True,
             evidence=evidence[p],
             scale=float(crystal.scale / line.unit),

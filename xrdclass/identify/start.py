@@ -36,7 +36,7 @@ def counting_gain(y, x) -> float:
     """
     step, gains = np.median(np.diff(x)), []
     for size in (1, 2, 4):
-        if len(y) < 12 * size or (size > 1 and size * step > 0.1):
+        if size > 1 and (len(y) < 12 * size or size * step > 0.1):
             break
         block = y[: len(y) // size * size].reshape(-1, size).sum(axis=1)
         square = (block[:-2] - 2 * block[1:-1] + block[2:]) ** 2 / 6
