@@ -8,7 +8,7 @@ export TF_CPP_MIN_LOG_LEVEL ?= 3
 export PYDEVD_DISABLE_FILE_VALIDATION ?= 1
 export PYTHONUNBUFFERED := 1
 
-TRIALS := $(sort oldest newest fuzz $(patsubst tools/check_%.py,%,$(wildcard tools/check_*.py)))
+TRIALS := $(sort oldest newest $(patsubst tools/check_%.py,%,$(wildcard tools/check_*.py)))
 TESTS := -m pytest tests xrdclass notebooks --nbval --nbval-current-env \
     --nbval-sanitize-with tests/nbval_sanitize.cfg --nbval-cell-timeout 300 --durations 15
 
@@ -63,9 +63,6 @@ check-oldest check-newest: check-%: venv-%
 check-browser check-supply: check-%: venv-%
 check-%: tools/check_%.py venv
 	@$(PY) $< $(ARGS)
-
-check-fuzz: venv
-	@$(PY) tests/fuzz_readers.py $(ARGS)
 
 venv:
 	@sh tools/venv.sh

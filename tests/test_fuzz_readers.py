@@ -8,31 +8,35 @@ import zipfile
 from functools import cache
 from pathlib import Path
 
-import fuzz_readers
 import numpy as np
 import pytest
-from fuzz_readers import brml_members, rasx_members, raw, raw3, verdict, xrdml, zipped
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from load_script import load_script
 
 from xrdclass.errors import ScanError
 from xrdclass.scans import parse_scan
 
-KINDS = sorted(fuzz_readers.samples())
+check_fuzz = load_script("tools/check_fuzz.py")
+brml_members, rasx_members, raw = check_fuzz.brml_members, check_fuzz.rasx_members, check_fuzz.raw
+raw3, verdict, xrdml, zipped = (
+    check_fuzz.raw3, check_fuzz.verdict, check_fuzz.xrdml, check_fuzz.zipped,
+)  # fmt: skip
+KINDS = sorted(check_fuzz.samples())
 quick = settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_unchanged_files_are_scans(kind):
-    for content in fuzz_readers.samples()[kind]:
+    for content in check_fuzz.samples()[kind]:
         scan = parse_scan(content, f"sample.{kind}")
-        assert np.allclose(scan.two_theta, fuzz_readers.X)
-        assert scan.intensity.argmax() == fuzz_readers.Y.argmax()
+        assert np.allclose(scan.two_theta, check_fuzz.X)
+        assert scan.intensity.argmax() == check_fuzz.Y.argmax()
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_changed_files(kind, capsys):
-    found = fuzz_readers.fuzz(kind, 200, seed=1)
+    found = check_fuzz.fuzz(kind, 200, seed=1)
     assert not found.pop("faults")
     # Changes that leave no scan, or never break one, try little.
     assert min(found["scan"], found["error"]) > 5
@@ -48,12 +52,12 @@ def test_the_check_can_fail(monkeypatch):
             raise ScanError("That is no scan.")
         while content == b"loop":
             pass
-        scan = parse_scan(fuzz_readers.samples()["xy"][0], name)
+        scan = parse_scan(check_fuzz.samples()["xy"][0], name)
         object.__setattr__(scan, "two_theta", scan.two_theta[::-1])
         return scan
 
-    monkeypatch.setattr(fuzz_readers, "parse_scan", wrong)
-    monkeypatch.setattr(fuzz_readers, "SECONDS", 0.05)
+    monkeypatch.setattr(check_fuzz, "parse_scan", wrong)
+    monkeypatch.setattr(check_fuzz, "SECONDS", 0.05)
     faults = {
         content: verdict(content, "a.xy")[1] for content in (b"other", b"short", b"loop", b"")
     }
@@ -111,7 +115,7 @@ def test_what_is_written_is_read(steps, seed, separator, decimal, descending):
     x = 10 + np.cumsum(steps) / 100
     y = np.random.default_rng(seed).integers(1, 10**6, len(x)) / 10
     order = slice(None, None, -1 if descending else 1)
-    rows = fuzz_readers.lines("{:.2f}|{:.1f}", x[order], y[order])
+    rows = check_fuzz.lines("{:.2f}|{:.1f}", x[order], y[order])
     content = rows.replace(".", decimal).replace("|", separator).encode()
     scan = parse_scan(content, "sample.xy")
     assert np.allclose(scan.two_theta, x, atol=1e-9) and np.allclose(scan.intensity, y)
@@ -192,7 +196,7 @@ def test_xml_entities_are_refused(kind, form, encoding):
 
 def test_attacks_take_little_time_and_memory():
     """In a process of its own, as memory once taken stays with a process."""
-    script = Path(__file__).with_name("fuzz_readers.py")
+    script = Path(__file__).parent.parent / "tools" / "check_fuzz.py"
     done = subprocess.run(
         [sys.executable, script, "--inputs", "0"], capture_output=True, text=True, timeout=120
     )
@@ -245,7 +249,7 @@ def test_archives_that_were_packed_again_or_lack_a_part():
     del rasx["Data0/MesurementConditions0.xml"]
     for members in (packed, rasx):
         scan = parse_scan(zipped(members), "sample.x")
-        assert np.allclose(scan.two_theta, fuzz_readers.X)
+        assert np.allclose(scan.two_theta, check_fuzz.X)
 
 
 def test_the_attenuator_counts_once():
@@ -253,15 +257,15 @@ def test_the_attenuator_counts_once():
     factors = " ".join(["1"] * 20 + ["4"] * 20)
     factors = f"<beamAttenuationFactors>{factors}</beamAttenuationFactors><counts"
     counted = parse_scan(xrdml().replace("<counts", factors).encode(), "a").intensity
-    assert np.allclose(counted, fuzz_readers.Y * np.repeat([1, 4], 20))
+    assert np.allclose(counted, check_fuzz.Y * np.repeat([1, 4], 20))
     done = xrdml().replace("<counts", factors).replace("counts unit", "intensities unit")
     done = done.replace("</counts", "</intensities").replace("<counts", "<intensities")
-    assert np.allclose(parse_scan(done.encode(), "a").intensity, fuzz_readers.Y)
+    assert np.allclose(parse_scan(done.encode(), "a").intensity, check_fuzz.Y)
     members = rasx_members()
     members["Data0/Profile0.txt"] = members["Data0/Profile0.txt"].replace(b"\t1.0", b"\t2.0")
-    assert np.allclose(parse_scan(zipped(members), "a").intensity, 2 * fuzz_readers.Y)
-    ras = fuzz_readers.listings()["ras"][0].replace(" 1.0000\n", " 2.0000\n")
-    assert np.allclose(parse_scan(ras.encode(), "a").intensity, 2 * fuzz_readers.Y)
+    assert np.allclose(parse_scan(zipped(members), "a").intensity, 2 * check_fuzz.Y)
+    ras = check_fuzz.listings()["ras"][0].replace(" 1.0000\n", " 2.0000\n")
+    assert np.allclose(parse_scan(ras.encode(), "a").intensity, 2 * check_fuzz.Y)
 
 
 def test_wavelengths_in_nm():

@@ -15,12 +15,12 @@ import matplotlib
 
 matplotlib.use("Agg")
 
-import fuzz_readers
 import ipywidgets
 import matplotlib.pyplot as plt
 import nbformat
 import numpy as np
 import pytest
+from load_script import load_script
 
 from xrdclass import plots, widgets
 from xrdclass.errors import DataError
@@ -29,6 +29,8 @@ from xrdclass.scans import Scan
 from xrdclass.widgets import Slider, explore, read_my_scan
 
 X = np.linspace(20, 60, 2000)
+
+check_fuzz = load_script("tools/check_fuzz.py")
 
 
 @pytest.fixture
@@ -248,9 +250,9 @@ def test_the_wavelength_is_the_stated_one_or_said_to_be_assumed(upload):
     assert "Measured with Co radiation." in html and widgets.NO_WAVELENGTH not in html
 
 
-@pytest.mark.parametrize("kind", sorted(fuzz_readers.samples()))
+@pytest.mark.parametrize("kind", sorted(check_fuzz.samples()))
 def test_every_format_can_be_uploaded(upload, kind):
-    for content in fuzz_readers.samples()[kind]:
+    for content in check_fuzz.samples()[kind]:
         html = upload(**{f"scan.{kind}": content})
         assert f">scan.{kind}: rutile (0.99)." in html and "<img" in html
 

@@ -344,6 +344,8 @@ def _train_identifier(options) -> None:
 
 
 def _identify(options) -> int:
+    # Its matrices are small: a second thread brings nothing, and beside other work costs a lot.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     from .answers import CHUNK, PRINTERS, answer_each, write_picture
     from .diffraction import radiation
     from .identify.identifier import SHIPPED, load_model

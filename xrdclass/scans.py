@@ -119,7 +119,8 @@ def parse_scan(content: bytes, path, wavelength=None, axis=None, columns=None, s
                 one.warnings.append(f"Its axis, {AXES[axis]}, was converted to 2θ.{instead}")
             two_theta, intensity = reading.ordered(two_theta, intensity)
     except NotAScan as problem:
-        message = f"{path}: expected {EXPECTED}; found {problem.found}. {problem.advice}."
+        found = " ".join(problem.found.split())  # on one line, whatever stands in the file
+        message = f"{path}: expected {EXPECTED}; found {found}. {problem.advice}."
         raise ScanError(message) from None
     # The file's name without its ending, as text that can be shown, whatever its bytes are.
     name = os.fsencode(path.stem).decode("utf-8", "replace")

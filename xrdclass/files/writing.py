@@ -65,7 +65,8 @@ def check_target(path, overwrite: bool, suffix: str = "") -> Path:
         raise DataError(f"{path} is no ordinary file; choose another name.")
     if path.exists() and not overwrite:
         raise DataError(
-            f"{path} exists already; choose another name or ask for overwriting it (--force)."
+            f"{path} exists already; choose another name or ask for overwriting it "
+            "(overwrite=True, --force)."
         )
     return path
 

@@ -108,13 +108,14 @@ class Identifier:
             If a scan does not overlap 8 to 82 degrees (Cu K-alpha).
         """
         seen = [_on_mixture_grid(scan, wavelength) for scan in scans]
+        each = zip(scans, seen, self._examine(seen), strict=True)
+        return [self._finding(*one) for one in each]
+
+    def _examine(self, seen: list[GridScan]) -> list[Examination]:
         if not seen:
             return []
-        counts, covered = (
-            np.stack([getattr(s, k) for s in seen]) for k in ("intensity", "covered")
-        )
-        each = zip(scans, seen, self.examine(counts, covered), strict=True)
-        return [self._finding(*one) for one in each]
+        counts, covered = np.array([s.intensity for s in seen]), np.array([s.covered for s in seen])
+        return self.examine(counts, covered)
 
     def _finding(self, scan: Scan, seen: GridScan, examination: Examination) -> Finding:
         decision, covered = self.decide(examination), examination.scan.covered
@@ -148,14 +149,14 @@ class Identifier:
 
     def _doubt_of_wavelength(self, scan: Scan, assumed: Radiation, peaks: bool) -> str:
         """A sentence, with the anodes that would make the scan's peaks those of a phase."""
-        fitting = []
-        for other in RADIATIONS.values() if peaks else ():
+        others, seen, fitting = [r for r in RADIATIONS.values() if r != assumed], [], []
+        for other in others if peaks else ():
             with contextlib.suppress(DataError):  # what it reaches may lie beside the grid
-                seen = _on_mixture_grid(scan, other)
-                (examination,) = self.examine(seen.intensity[None], seen.covered[None])
-                found = named_phases(examination, self.judge, self.threshold)[1]
-                names = " and ".join(self.names[label] for label in found)
-                fitting += [f"with {other.name} its peaks would fit {names}"] if found else []
+                seen.append(_on_mixture_grid(scan, other))
+        for one, examination in zip(seen, self._examine(seen), strict=True):
+            found = named_phases(examination, self.judge, self.threshold)[1]
+            names = " and ".join(self.names[label] for label in found)
+            fitting += [f"with {one.radiation.name} its peaks would fit {names}"] if found else []
         sentence = f"The file states no wavelength: {assumed.name} was assumed"
         return "; ".join([sentence, *fitting]) + ". If that is wrong, name the right one."
 

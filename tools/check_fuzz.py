@@ -1,6 +1,6 @@
 """Changed files of every format, to find one that the readers cannot cope with.
 
-``make fuzz`` runs 20,000 inputs a format, ``python tests/fuzz_readers.py --inputs 500`` fewer.
+``make check-fuzz`` runs 20,000 inputs a format, ``ARGS="--inputs 500"`` fewer.
 Every input must give a Scan that keeps its promises, or one ScanError that names the file, what
 was expected and what was found. What breaks this is written to ``build/fuzz``.
 """
