@@ -349,16 +349,50 @@ def test_a_flat_scan_shows_no_crystals(level):
     assert all(phase.upper_limit > 99 for phase in result.phases.values())
 
 
+def odd_scans():
+    rng, (scan, _) = np.random.default_rng(0), scan_of((RUTILE,), (1,))
+    x, y = scan.two_theta, scan.intensity
+    even = np.arange(20, 60, 0.02)
+    spike = np.where(np.arange(len(even)) == 500, 1e9, rng.poisson(10, len(even)))
+    gap = np.concatenate([even[:500], even[-500:]])
+    return {
+        "ten points": (np.linspace(26, 29, 10), rng.poisson(100, 10)),
+        "steps of a degree": (np.arange(5, 90, 1.0), rng.poisson(100, 85)),
+        "background taken off": (x, y - y.mean()),
+        "upside down": (x, -y),
+        "one hot pixel": (even, spike),
+        "saturated": (x, np.minimum(y, 2000)),
+        "a huge unit": (x, y * 1e12),
+        "a tiny unit": (x, y * 1e-12),
+        "a gap": (gap, rng.poisson(50, 1000)),
+        "from 0 degrees": (np.arange(0, 90, 0.02), rng.poisson(50, 4500)),
+        "to 180 degrees": (np.arange(10, 179.9, 0.05), rng.poisson(50, 3398)),
+        "one count": (even, np.where(np.arange(len(even)) == 700, 1.0, 0)),
+    }
+
+
+@pytest.mark.parametrize("kind", odd_scans())
+@pytest.mark.filterwarnings("error::RuntimeWarning")
+def test_odd_scans_get_a_finite_answer_too(kind):
+    result = refine(Scan(*odd_scans()[kind]), (ANATASE, RUTILE))
+    for phase in result.phases.values():
+        numbers = phase.scale, phase.weight_percent, phase.weight_error, phase.upper_limit
+        assert np.isfinite(numbers).all()
+    assert np.isfinite([result.r_wp, result.displacement, result.displacement_error]).all()
+    rutile = "background" in kind or "saturated" in kind or "unit" in kind
+    assert [p.name for p in result.phases.values() if p.found] == ["rutile"] * rutile
+
+
 # --- probability -----------------------------------------------------------------------------
 
 
 def test_a_calibration_learns_probabilities_and_can_be_kept():
     rng = np.random.default_rng(0)
     features = rng.normal(size=(4000, len(FEATURES)))
-    logit = 1.5 * features[:, 3] - features[:, 6] - 0.5
+    logit = 1.5 * features[:, 3] - features[:, 5] - 0.5
     truth = rng.random(4000) < 1 / (1 + np.exp(-logit))
     learnt = Calibration.fit(features, truth.astype(float))
-    np.testing.assert_allclose((learnt.weights / learnt.spread)[[3, 6]], [1.5, -1], atol=0.2)
+    np.testing.assert_allclose((learnt.weights / learnt.spread)[[3, 5]], [1.5, -1], atol=0.2)
     kept = Calibration.from_dict(learnt.to_dict())
     evidence = Evidence(500.0, 600.0, 20.0, 30.0, 10.0, 0.02, 0.3, 40.0)
     assert kept.probability(evidence) == pytest.approx(learnt.probability(evidence))

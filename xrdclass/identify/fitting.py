@@ -243,9 +243,7 @@ class Model:
 
     def on(self, measured: Measured) -> Model:
         """The model on other points of the same scan."""
-        at = np.interp(measured.x, self.measured.x, self.smooth)
-        background = np.linalg.lstsq(measured.splines, at, rcond=None)[0]
-        return replace(self, measured=measured, background=background, jacobian=None)
+        return replace(self, measured=measured, jacobian=None)
 
     def refit(self, chosen, y=None, rounds: int = 3) -> float:
         """The loss with the chosen phases only, as they are: new scales and a new background.

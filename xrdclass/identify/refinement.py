@@ -171,7 +171,7 @@ def refine(
     lines = [line for line in lines if len(line.area)]
     if not lines:
         raise DataError(f"No phase has lines between {x[0]:.1f} and {x[-1]:.1f} degrees.")
-    coarse = prepare(x, y, coarsest=0.05, softness=0.1)
+    coarse = prepare(x, y, 0.05, softness=0.1)
     model = _far_start(coarse, lines, cell_range, shift_range, displaced)
     places = list(range(len(lines)))
     model, places = _without_worthless(model, places, WORTHLESS / 4)
@@ -182,9 +182,9 @@ def refine(
     pairs = zip(model.lines, model.crystals, strict=True)
     widths = [np.median(line.shapes(crystal, model.instrument)[1]) for line, crystal in pairs]
     finest = float(np.clip(min(widths, default=0.1) / 5, 0.01, 0.05))
-    model = model.on(prepare(x, y, coarsest=finest)).run(12, tolerance=0.5)
+    model = model.on(prepare(x, y, finest, before=coarse)).run(12, tolerance=0.5)
     # Evidence needs no more points than some three a width.
-    rough = model.on(prepare(x, y, coarsest=2 * finest)).draw()
+    rough = model.on(prepare(x, y, 2 * finest, before=coarse)).draw()
     rough, kept = _without_worthless(rough, places, WORTHLESS if least_probability else LEAST)
     if kept != places:
         model, places = model.keep([places.index(p) for p in kept]).run(6), kept
@@ -273,8 +273,10 @@ def likely_texture(ratios: LineRatios, lines: LineSet):
     """The axis and log r whose factors come nearest to the lines' ratios, and what that saves."""
     best = (None, 0.0, 0.0)
     plain = _misfit(ratios, np.ones(len(ratios.ratio)))
+    if plain < TEXTURE_PAYS:
+        return best
     for axis in range(len(AXES)):
-        for log_r in np.linspace(-0.6, 0.6, 13):
+        for log_r in np.linspace(-0.6, 0.6, 9):
             crystal = Crystal(1.0, np.zeros(len(lines.basis)), axis=axis, log_r=log_r)
             factor = lines.texture(crystal)[0]
             saved = plain - _misfit(ratios, factor)
@@ -316,7 +318,7 @@ def _report(model: Model, lines, places, evidence, hidden) -> Refinement:
             cell=cell,
             cell_error=np.sqrt(np.einsum("ki,kl,li->i", slopes, part, slopes)),
             pattern=crystal.scale * model.jacobian[:, at],
-            upper_limit=min(100 * (weight[p] + 1.645 * weight_error[p]), 100.0),
+            upper_limit=float(min(100 * (weight[p] + 1.645 * weight_error[p]), 100)),
             found=True,
             evidence=evidence[p],
             scale=float(crystal.scale / line.unit),

@@ -36,7 +36,7 @@ def counting_gain(y, x) -> float:
     """
     step, gains = np.median(np.diff(x)), []
     for size in (1, 2, 4):
-        if len(y) < 12 * size or (size > 1 and size * step > 0.1):
+        if size > 1 and (len(y) < 12 * size or size * step > 0.1):
             break
         block = y[: len(y) // size * size].reshape(-1, size).sum(axis=1)
         square = (block[:-2] - 2 * block[1:-1] + block[2:]) ** 2 / 6
@@ -58,7 +58,7 @@ class Measured:
     ----------
     x, y, variance : float, (n,), degrees, intensities and their variance
     step : degrees, the width of the intervals that the points are means of; 0 if they are not
-    gain : variance over mean
+    counting : variance over mean of single points, and the least mean that is reckoned with
     splines : float, (n, m), smooth functions that make up the background
     expected : float, (m,), coefficients of a curve under the peaks
     stiffness : float, (m, m), what it costs to depart from them
@@ -68,7 +68,7 @@ class Measured:
     y: np.ndarray
     variance: np.ndarray
     step: float
-    gain: float
+    counting: tuple[float, float]
     splines: np.ndarray
     expected: np.ndarray
     stiffness: np.ndarray
@@ -79,20 +79,19 @@ class Measured:
         return self.splines @ self.expected
 
 
-def prepare(x, y, coarsest: float = 0.02, softness: float = 0.0) -> Measured:
+def prepare(
+    x, y, coarsest: float = 0.02, softness: float = 0.0, before: Measured | None = None
+) -> Measured:
     """Noise and background of a scan.
 
     Points finer than ``coarsest`` degrees are averaged. With a ``softness``, intensities above the
     floor count as uncertain by this part of them, and what lies beside them by a third of that, so
-    that a fit that is far off finds its way.
+    that a fit that is far off finds its way. What is known of the scan from ``before`` is kept.
     """
+    low, high = x[[0, -1]]
+    gain, least = before.counting if before else _counting(x, y)
+    counting = gain, least
     size = int(max(1, np.floor(coarsest / np.median(np.diff(x)) + 1e-6)))
-    gain = counting_gain(y, x)
-    top = max(y.max(), np.ptp(y), 1e-3 * np.abs(y).max()) or 1.0
-    # Nobody counts more than two million at a point: this scan was calculated or smoothed.
-    calculated = gain < 5e-7 * top
-    gain = 1e-4 * top if calculated else gain
-    least = 0.1 * top if calculated else gain
     if size > 1:
         n = len(x) // size * size
         x, y = (v[:n].reshape(-1, size).mean(axis=1) for v in (x, y))
@@ -102,10 +101,10 @@ def prepare(x, y, coarsest: float = 0.02, softness: float = 0.0) -> Measured:
     kernel = np.ones(2 * half + 1) / (2 * half + 1)
     smooth = np.convolve(np.pad(np.maximum(y, 0), half, mode="edge"), kernel, "valid")
     variance = gain * np.maximum(smooth, least)
-    splines = background_splines(x)
+    splines = background_splines(x, low, high)
     second = np.diff(np.eye(splines.shape[1]), 2, axis=0)
     roughness = second.T @ second * (1e-4 * (splines**2 / variance[:, None]).sum() / len(splines.T))
-    expected = lower_envelope(y, variance, splines, roughness)
+    expected = before.expected if before else lower_envelope(y, variance, splines, roughness)
     spread = BACKGROUND_SPREAD * np.abs(expected) + np.sqrt(variance.min())
     stiffness = roughness + np.diag(spread**-2)
     if softness:
@@ -113,12 +112,20 @@ def prepare(x, y, coarsest: float = 0.02, softness: float = 0.0) -> Measured:
         near = maximum_filter1d(above, 2 * int(0.6 / spacing) + 1)
         variance = variance + softness**2 * (above**2 + 0.1 * near**2)
     step = spacing * (size > 1)
-    return Measured(x, y, variance, step, gain, splines, expected, stiffness)
+    return Measured(x, y, variance, step, counting, splines, expected, stiffness)
 
 
-def background_splines(x) -> np.ndarray:
+def _counting(x, y) -> tuple[float, float]:
+    """Variance over mean of single points, and the least mean that is reckoned with."""
+    gain = counting_gain(y, x)
+    top = max(y.max(), np.ptp(y), 1e-3 * np.abs(y).max()) or 1.0
+    # Nobody counts more than two million at a point: such a scan was calculated or smoothed.
+    return (1e-4 * top, 0.1 * top) if gain < 5e-7 * top else (gain, gain)
+
+
+def background_splines(x, low: float, high: float) -> np.ndarray:
     """Cubic splines over a range, (n, m): some 2 degrees wide at small angles, 7 at large ones."""
-    low, high = np.sqrt(x[[0, -1]])
+    low, high = np.sqrt([max(low, 0), high])
     n = int(np.clip(np.ceil((high - low) / 0.45), 2, 24))
     knots = np.linspace(low, high, n + 1) ** 2
     knots = np.concatenate([[knots[0]] * 3, knots, [knots[-1]] * 3])
@@ -177,11 +184,17 @@ def blurred(measured: Measured, width: float) -> Blur:
     count = edges[1] - edges[0]
     mean = (cumulated[edges[1]] - cumulated[edges[0]]) / np.maximum(count, 1)
     between = np.interp(x, measured.x, measured.y - measured.floor)
-    signal = np.convolve(np.where(count > 0, mean, between), kernel, "same")
+    signal = _smoothed(np.where(count > 0, mean, between), kernel)
     variance = np.interp(x, measured.x, measured.variance) / np.maximum(count, 1)
     spacing = max(1.0, np.median(np.diff(measured.x)) / step)
-    noise = np.sqrt(np.convolve(variance, kernel**2, "same") * spacing)
+    noise = np.sqrt(_smoothed(variance, kernel**2) * spacing)
     return Blur(width, x[0], step, signal, noise)
+
+
+def _smoothed(values, kernel) -> np.ndarray:
+    """A convolution as long as the values, though they be fewer than the kernel's."""
+    half = len(kernel) // 2
+    return np.convolve(np.pad(values, half, mode="edge"), kernel, "valid")
 
 
 @dataclass(frozen=True, eq=False)
