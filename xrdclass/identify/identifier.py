@@ -114,8 +114,7 @@ class Identifier:
     def _examine(self, seen: list[GridScan]) -> list[Examination]:
         if not seen:
             return []
-        counts, covered = np.array([s.intensity for s in seen]), np.array([s.covered for s in seen])
-        return self.examine(counts, covered)
+        return self.examine(*_stacked(seen))
 
     def _finding(self, scan: Scan, seen: GridScan, examination: Examination) -> Finding:
         decision, covered = self.decide(examination), examination.scan.covered
@@ -153,6 +152,10 @@ class Identifier:
         for other in others if peaks else ():
             with contextlib.suppress(DataError):  # what it reaches may lie beside the grid
                 seen.append(_on_mixture_grid(scan, other))
+        if seen:  # only what the network is fairly sure of is looked at closely
+            counts, covered = _stacked(seen)
+            sure = self.propose(counts, covered)[:, :-1].max(axis=1) >= 0.5
+            seen = [one for one, likely in zip(seen, sure, strict=True) if likely]
         for one, examination in zip(seen, self._examine(seen), strict=True):
             found = named_phases(examination, self.judge, self.threshold)[1]
             names = " and ".join(self.names[label] for label in found)
@@ -236,6 +239,10 @@ def load_model(path=SHIPPED) -> Classifier | Identifier:
     """
     kind = read_metadata(path).get("kind")
     return Identifier.load(path) if kind == "identifier" else Classifier.load(path)
+
+
+def _stacked(seen: list[GridScan]) -> tuple[np.ndarray, np.ndarray]:
+    return np.array([s.intensity for s in seen]), np.array([s.covered for s in seen])
 
 
 def _on_mixture_grid(scan: Scan, wavelength) -> GridScan:
