@@ -10,7 +10,7 @@ from xrdclass.diffraction import bragg, lines, radiation, reflections
 from xrdclass.errors import DataError
 from xrdclass.identify import mixtures as module
 from xrdclass.identify.foreign import ForeignCrystals, invent_crystals
-from xrdclass.identify.laboratory import Laboratory
+from xrdclass.identify.laboratory import Laboratory, from_words
 from xrdclass.identify.mixtures import K_BETA, MIXTURE_GRID, MixtureSource
 from xrdclass.phases import load_phases
 
@@ -406,3 +406,14 @@ def test_k_beta_ghosts_lie_where_braggs_law_puts_them(foreign):
     assert apart.max() < 0.01
     first = ghosts[np.flatnonzero(some)[0]]
     assert np.abs(first - np.degrees(2 * np.arcsin(1.392234 / 2 / 3.2482))).min() < 0.02
+
+
+def test_a_laboratory_is_read_from_words():
+    made = from_words([["counts", "1000", "5e4"], ["hump_chance", "0"]], strain=0.02)
+    assert made == Laboratory(counts=(1000, 5e4), hump_chance=0.0, strain=0.02)
+    for words, said in (
+        (["color", "1"], "no setting 'color'"),
+        (["strain", "much"], "strain must"),
+    ):
+        with pytest.raises(DataError, match=said):
+            from_words([words])

@@ -291,38 +291,20 @@ def _stoppable(train, keep: Path, *arguments, **settings):
 
 def _laboratory(options):
     """The samples to expect, as the options of train-identifier say."""
-    from dataclasses import fields
+    from .identify.laboratory import from_words
 
-    from .identify.laboratory import Laboratory
-
-    given = {name: values for name, *values in options.set}
-    known = [f.name for f in fields(Laboratory)]
-    if wrong := sorted(given.keys() - set(known)):
-        raise DataError(f"There is no setting {wrong[0]!r}; these are known: {', '.join(known)}.")
     changes = {}
-    for name, values in given.items():
-        numbers = tuple(_number(value) for value in values)
-        changes[name] = numbers[0] if len(numbers) == 1 else numbers
     if options.strain is not None:
         changes["strain"] = options.strain
     if options.domain_sizes:
         changes["domain_size"] = tuple(options.domain_sizes)
     if options.two_theta:
         low, high = options.two_theta
-        changes |= {
-            "start": (low, low),
-            "stop": (high, high),
-            "whole_start": 0.0,
-            "whole_stop": 0.0,
-        }
-    return Laboratory(**changes)
-
-
-def _number(text: str):
-    try:
-        return float(text)
-    except ValueError:
-        return text
+        if not low < high:
+            raise DataError(f"--two-theta is the first and the last angle; got {low:g} {high:g}.")
+        changes |= {"start": (low, low), "whole_start": 0.0}
+        changes |= {"stop": (high, high), "whole_stop": 0.0}
+    return from_words(options.set, **changes)
 
 
 def _train_identifier(options) -> None:
@@ -370,7 +352,7 @@ def _identify(options) -> int:
 
 def _quantify(options) -> int:
     _one_thread()
-    from .answers import WEIGHT_PRINTERS, describe_refinement, picture_of_refinement
+    from . import answers
     from .identify.profile import phase_lines
     from .identify.refinement import refine
     from .phases import load_phases
@@ -388,9 +370,8 @@ def _quantify(options) -> int:
             fits.append(fit)
         return fits
 
-    return _answer(
-        options, quantify, describe_refinement, WEIGHT_PRINTERS, names, picture_of_refinement
-    )
+    described, drawn = answers.describe_refinement, answers.picture_of_refinement
+    return _answer(options, quantify, described, answers.WEIGHT_PRINTERS, names, drawn)
 
 
 def _one_thread() -> None:

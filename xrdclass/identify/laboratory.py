@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
+from ..errors import DataError
 from ..settings import setting
 from ..simulation import Variation
 
@@ -73,3 +74,23 @@ class Laboratory(Variation):
     hump_centre: tuple = setting((14.0, 40.0), "its place, degrees", high=180)
     hump_width: tuple = setting((6.0, 16.0), "its fwhm, degrees", 0.1, 180)
     calculated: float = setting(0.04, "part of patterns that are calculated")
+
+
+def from_words(settings, **changes) -> Laboratory:
+    """A laboratory from lists of words, each a setting's name and its one or more values.
+
+    Raises
+    ------
+    DataError
+        If there is no such setting, or its values do not fit.
+    """
+    known = [f.name for f in fields(Laboratory)]
+    for name, *values in settings:
+        if name not in known:
+            raise DataError(f"There is no setting {name!r}; these are known: {', '.join(known)}.")
+        try:
+            numbers = tuple(map(float, values))
+        except ValueError:
+            numbers = tuple(values)
+        changes[name] = numbers[0] if len(numbers) == 1 else numbers
+    return Laboratory(**changes)
