@@ -232,8 +232,9 @@ def test_exercises_have_stub_hint_and_checked_solution(cells):
         text = "\n".join(c.source for c in part if c.cell_type == "markdown")
         assert "<details>" in text, f"Exercise {number} needs a hint in <details>."
         solved = [part[i] for i in solutions]
-        assert all(c.metadata.get("jupyter", {}).get("source_hidden") is True for c in solved), (
-            f"Exercise {number}: the solution's metadata need jupyter.source_hidden: true."
+        folded = {"source_hidden": True, "outputs_hidden": True}
+        assert all(c.metadata.get("jupyter") == folded for c in solved), (
+            f"Exercise {number}: the solution's metadata need jupyter: {folded}."
         )
         assert any(isinstance(n, ast.Assert) for c in solved for n in ast.walk(parse(c.source))), (
             f"The solution of exercise {number} asserts its result."

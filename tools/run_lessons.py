@@ -38,18 +38,18 @@ FIGURES = ROOT / "figures"
 KERNELSPEC = {"display_name": "Python 3", "language": "python", "name": "python3"}
 WIDGET = "application/vnd.jupyter.widget-view+json"
 
-# The usual page, with the cell's own alt text and with solutions folded.
+# The usual page, with the cell's own alt text and with solutions and their outputs folded.
 TEMPLATE = """
 {%- extends 'lab/index.html.j2' -%}
 {%- block data_png scoped -%}
 {%- set alt = cell.metadata.get('alt', '') | escape_html -%}
 {{ super() | replace('<img ', '<img alt="' ~ alt ~ '" ') }}
 {%- endblock data_png -%}
-{%- block input -%}
+{%- block codecell -%}
 {%- if cell.metadata.get('jupyter', {}).get('source_hidden') -%}
-<details><summary>Show the solution</summary>{{ super() }}</details>
+<details><summary>Show the solution and what it prints</summary>{{ super() }}</details>
 {%- else -%}{{ super() }}{%- endif -%}
-{%- endblock input -%}
+{%- endblock codecell -%}
 """
 
 
