@@ -8,7 +8,16 @@ import sys
 import pytest
 from samples import finding
 
-from xrdclass.answers import CHUNK, PRINTERS, _distinct, answer_each, printable, write_picture
+from xrdclass.answers import (
+    CHUNK,
+    PRINTERS,
+    _distinct,
+    answer_each,
+    describe_finding,
+    picture_of_finding,
+    printable,
+    write_picture,
+)
 from xrdclass.errors import DataError, ScanError
 
 GOOD = finding(phases=("a", "b"), foreign=True, warnings=("Short.", "Flat."), threshold=0.612345)
@@ -33,7 +42,7 @@ def read(path):
 
 
 def answered(paths, picture=None):
-    return list(answer_each(paths, read, identify, picture))
+    return list(answer_each(paths, read, identify, describe_finding, picture))
 
 
 def test_a_fault_of_ours_is_a_sentence_and_costs_one_scan():
@@ -66,13 +75,14 @@ def test_an_answer_as_documented():
         "wavelength": 1.54184, "wavelength_source": "assumed", "two_theta": [20.0, 22.0],
         "threshold": 0.6123,
     }  # fmt: skip
-    ((answer, _),) = answer_each(["one"], read, lambda scans: [finding()], None)
+    ((answer, _),) = answer_each(["one"], read, lambda scans: [finding()], describe_finding, None)
     assert "threshold" not in answer and answer["phases"] == []
 
 
 def test_files_are_read_a_portion_at_a_time():
     asked = []
-    answers = answer_each(map(str, range(10**9)), lambda p: asked.append(p) or p, identify, None)
+    paths = map(str, range(10**9))
+    answers = answer_each(paths, lambda p: asked.append(p) or p, identify, describe_finding, None)
     next(answers)
     assert len(asked) == CHUNK
 
@@ -80,7 +90,7 @@ def test_files_are_read_a_portion_at_a_time():
 def test_pictures_have_names_of_their_own_and_may_fail():
     drawn = []
 
-    def picture(found, name):
+    def picture(scan, found, name):
         drawn.append(name)
         if name == "A-2.png":
             raise DataError("The disk is full.")
@@ -98,10 +108,10 @@ def test_pictures_of_names_that_only_differ_in_case_are_two():
 def test_a_picture_is_written_whole_and_not_over_another(tmp_path):
     path = tmp_path / "new" / "mine.png"
     for overwrite in (False, True):
-        write_picture(finding(), path, overwrite)
+        write_picture(picture_of_finding, None, finding(), path, overwrite)
         assert path.read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
     with pytest.raises(DataError, match="exists already"):
-        write_picture(finding(), path, False)
+        write_picture(picture_of_finding, None, finding(), path, False)
     import matplotlib.pyplot
 
     assert not matplotlib.pyplot.get_fignums(), "What is not written is closed all the same."
@@ -116,9 +126,11 @@ PATHS = ["folder/one.xy", "broken", "empty"]
 
 def answers_to(paths=PATHS):
     """Two answers and an error; the file "stop" is Ctrl-C."""
-    for answer, _ in answer_each(
-        paths, read, lambda scans: [GOOD if "one" in s else finding() for s in scans], None
-    ):
+
+    def work(scans):
+        return [GOOD if "one" in scan else finding() for scan in scans]
+
+    for answer, _ in answer_each(paths, read, work, describe_finding, None):
         if answer["file"] == "stop":
             raise KeyboardInterrupt
         yield answer
