@@ -1,9 +1,10 @@
 """Mixtures: what is said of a sample is what its pattern holds, by the physics of the phases."""
 
-from dataclasses import fields
+from dataclasses import fields, replace
 
 import numpy as np
 import pytest
+import samples
 from pymatgen.core import Lattice
 
 from xrdclass.diffraction import bragg, lines, radiation, reflections
@@ -19,16 +20,7 @@ NAMES = [phase.name for phase in PHASES]
 ANATASE, RUTILE = NAMES.index("anatase"), NAMES.index("rutile")
 X = MIXTURE_GRID.two_theta
 #: One sample like the other: no strain, texture or shift; narrow peaks.
-PLAIN = Laboratory(
-    strain=0.0,
-    texture=0.0,
-    domain_size=(40.0, 40.0),
-    micro_strain=(0.0, 0.0),
-    eta=(0.0, 0.0),
-    caglioti=((0.0, 0.0), (0.0, 0.0), (0.01, 0.01)),
-    zero_shift=(0.0, 0.0),
-    displacement=(0.0, 0.0),
-)
+PLAIN = replace(samples.PLAIN, eta=(0.0, 0.0), caglioti=((0.0, 0.0), (0.0, 0.0), (0.01, 0.01)))
 
 
 @pytest.fixture(scope="module")
