@@ -71,7 +71,9 @@ if ! is_up_to_date; then
     echo "  $venv is ready"
 fi
 
-if [ -n "$extra" ] && ! [ "$venv/.extra-$extra" -nt "$stamp" ]; then
+# Not "newer than the stamp": two files made one after the other may bear the same time.
+if [ -n "$extra" ] && { ! [ -f "$venv/.extra-$extra" ] || [ "$stamp" -nt "$venv/.extra-$extra" ]; }
+then
     [ "$extra" = browser ] || "$inside" -c 'import sys; sys.exit(sys.version_info < (3, 11))' ||
         stop "The extra '$extra' needs Python 3.11 or newer; .venv has $("$inside" -V). Remove" \
             ".venv, and name another behind make's target: PYTHON=python3.12"
