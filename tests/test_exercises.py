@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from xrdclass.exercises import check, slip, unusable
+from xrdclass.exercises.checking import check, slip, unusable
 
 
 @pytest.mark.parametrize("value", [3, 2.5, -1, np.float32(2), np.int64(7), np.array(1.5), 0])

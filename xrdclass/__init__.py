@@ -6,7 +6,6 @@ lesson  module                 holds
 ------  ---------------------  -------------------------------------------------------------
         errors                 errors whose message is a sentence for the user
         settings               settings that are declared once: checked, documented, printed
-        exercises              what the checks of the exercises say
 01      phases                 Phase, load_phases: crystal structures from CIF files
 01 02   diffraction            where lines lie and how strong they are
 03      patterns               the two-theta grid, sets of patterns, scaling, resampling
@@ -44,7 +43,8 @@ lesson  module                 holds
 files.downloads, files.archives, files.wavelengths, files.reading, files.columns, files.text,
 files.listings, files.instruments, files.space_groups, files.cif, files.cif_writing,
 files.quiet_keras, files.networks and files.kept_runs.  It knows nothing of the other modules but
-errors, and any of them may ask it.
+errors, and any of them may ask it.  `exercises` holds what the checks of each lesson's exercises
+say, in lesson_01 to lesson_10; none of the other modules asks for it.
 """
 
 __version__ = "0.1.0"

@@ -31,6 +31,9 @@ class Finding:
     threshold : a phase is named from this probability on; None if the likeliest always is
     fitted : name -> calculated pattern of each phase found, fitted under the signal
     mass : name -> parts by weight among the phases found, adding up to 1
+    foreign_probability : that there are such peaks; None of a classifier
+    refinement : the `identify.refinement.Refinement` that an identifier's answer rests on: weights,
+        cells, sizes, what is unexplained or missing; None of a classifier
     """
 
     name: str
@@ -45,6 +48,8 @@ class Finding:
     threshold: float | None = None
     fitted: dict[str, np.ndarray] = field(default_factory=dict)
     mass: dict[str, float] = field(default_factory=dict)
+    foreign_probability: float | None = None
+    refinement: object | None = None
 
     @property
     def answer(self) -> str:
