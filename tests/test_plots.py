@@ -40,7 +40,7 @@ def texts_of(figure):
     return [text.get_text() for text in figure.findobj(plt.Text)]
 
 
-def finding(remaining=0.1, **changes):
+def finding(**changes):
     """A stand-in for a finding: rutile, and something that is not explained."""
     known = {
         "name": "mine",
@@ -53,7 +53,6 @@ def finding(remaining=0.1, **changes):
         "wavelength": 1.54184,
         "wavelength_source": "assumed",
         "threshold": 0.5,
-        "fitted": {"rutile": (1 - remaining) * CURVES["rutile"]},
     }
     return Finding(**{**known, **changes})
 
@@ -97,7 +96,7 @@ FIGURES = {
     ),
     "certainties": lambda: plots.plot_certainties({"a": RNG.random(20), "b": RNG.random(5)}),
     "finding": lambda: plots.plot_finding(finding()),
-    "classified": lambda: plots.plot_finding(finding(threshold=None, fitted={})),
+    "classified": lambda: plots.plot_finding(finding(threshold=None)),
     "bragg": lambda: drawings.plot_bragg(2.0, 1.6, [20, 30]),
     "responses": lambda: drawings.plot_responses(
         GRID.two_theta, CURVES["rutile"], dict.fromkeys(KERNELS, CURVES["rutile"]), KERNELS, 0.1
@@ -182,14 +181,6 @@ def test_honest_certainties_lie_on_the_diagonal_within_their_intervals():
     assert "ours (error 0.004)" in texts_of(figure)
 
 
-@pytest.mark.parametrize("remaining", [0.1, 0.9, -0.5])
-def test_a_scan_and_what_remains_have_one_scale(remaining):
-    figure = plots.plot_finding(finding(remaining))
-    figure.canvas.draw()
-    scales = [np.ptp(axes.get_ylim()) / axes.bbox.height for axes in figure.axes]
-    assert scales[1] == pytest.approx(scales[0], rel=0.02)
-
-
 def test_flat_curves_are_drawn():
     figure = plots.plot_stacked(GRID.two_theta, {"flat": np.ones(GRID.n_points)})
     assert np.isfinite(figure.axes[0].get_lines()[0].get_ydata()).all()
@@ -198,7 +189,7 @@ def test_flat_curves_are_drawn():
 def test_the_title_is_the_answer():
     found = plots.plot_finding(finding(probability={"rutile": 0.875}))
     assert found.axes[0].get_title() in ("mine: rutile (0.88)", "mine: rutile (0.87)")
-    none = plots.plot_finding(finding(phases=(), foreign=True, threshold=None, fitted={}))
+    none = plots.plot_finding(finding(phases=(), foreign=True, threshold=None))
     assert none.axes[0].get_title() == "mine: none of the phases; something else"
 
 

@@ -89,7 +89,7 @@ def _work(work, scans):
 
 
 def describe_finding(finding) -> dict:
-    """What is printed of a `findings.Finding`."""
+    """What is printed of a `findings.Finding`; weights are of the crystalline phases found."""
     answer = {
         "phases": list(finding.phases),
         "foreign": finding.foreign,
@@ -101,7 +101,16 @@ def describe_finding(finding) -> dict:
     }
     if finding.threshold is not None:
         answer["threshold"] = round(finding.threshold, 4)
-    return answer
+    if finding.refinement is None:
+        return answer
+    fit = describe_refinement(finding.refinement)
+    named = fit["phases"].items()
+    weights = {n: {"value": p["weight_percent"], "error": p["error"]} for n, p in named}
+    answer["foreign_probability"] = round(finding.foreign_probability, 4)
+    answer["weight_percent"] = weights
+    answer |= {key: {n: p[key] for n, p in named} for key in ("cell", "domain_size")}
+    shared = ("upper_limit", "displacement", "r_wp", "unexplained", "missing_lines")
+    return answer | {key: fit[key] for key in shared}
 
 
 def describe_refinement(fit) -> dict:
@@ -131,8 +140,18 @@ def describe_refinement(fit) -> dict:
         "displacement": round(fit.displacement, 4),
         "wavelength": round(fit.wavelength, 6),
         "two_theta": [round(float(end), 3) for end in fit.two_theta[[0, -1]]],
-        "unexplained": fit.unexplained,
-        "missing_lines": fit.missing,
+        "unexplained": [
+            {
+                "two_theta": round(p["two_theta"], 3),
+                "d": round(p["d"], 4),
+                "height": round(p["height"], 1),
+            }
+            for p in fit.unexplained
+        ],
+        "missing_lines": [
+            {**line, **{key: round(line[key], 4) for key in ("two_theta", "d")}}
+            for line in fit.missing
+        ],
         "warnings": list(fit.warnings),
     }
 

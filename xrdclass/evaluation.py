@@ -89,6 +89,29 @@ def calibration(probability, labels, bins: int = 10):
     return mean_certainty, accuracy, count[filled], error
 
 
+def in_percent(hits, n, text: bool = True):
+    """A share in % and its 95 % interval (Wilson 1927, J. Am. Stat. Assoc. 22, 209-212).
+
+    Returns
+    -------
+    Words such as "90 % (60 to 98)", or without ``text`` the three numbers, nan if ``n`` is 0.
+
+    Examples
+    --------
+    >>> in_percent(9, 10)
+    '90 % (60 to 98)'
+    >>> in_percent(0, 20)
+    '0 % (0 to 16)'
+    """
+    z, n, share = 1.96, int(n), int(hits) / n if n else np.nan
+    centre = (share + z**2 / 2 / max(n, 1)) / (1 + z**2 / max(n, 1))
+    half = np.sqrt(share * (1 - share) / max(n, 1) + z**2 / 4 / max(n, 1) ** 2)
+    half *= z / (1 + z**2 / max(n, 1))
+    ends = np.clip([centre - half, centre + half], [0, share], [share, 1])
+    numbers = tuple(100 * float(v) for v in (share, *ends))
+    return "{:.0f} % ({:.0f} to {:.0f})".format(*numbers) if text else numbers
+
+
 def mix(patterns: PatternSet, first, second, fraction) -> np.ndarray:
     """Mixtures by intensity: ``fraction`` of one pattern and the rest of another.
 

@@ -346,31 +346,18 @@ def plot_certainties(groups: dict, title=None, xlabel="certainty of the answer")
 
 
 def plot_finding(finding):
-    """A scan with the answer above it; below an identifier's, the peaks that remain.
+    """A scan with the answer above it, and the fit that an identifier's answer rests on.
 
-    ``finding`` is a `findings.Finding`. An identifier's scan is shown above its background with the
-    patterns fitted under it; both panels have one scale.
+    ``finding`` is a `findings.Finding`; see `plot_refinement`.
     """
-    x, shown = finding.two_theta, {"lw": 0.8, "label": "scan"}
-    if finding.threshold is None:  # a classifier fits nothing
-        figure, top = new_figure(figsize=(9, 3.2))
-        top.plot(x, finding.signal, **shown)
-        top.set(xlabel=TWO_THETA, ylabel="intensity")
-    else:
-        low, high = min(-0.2, finding.remaining.min()), max(0.2, finding.remaining.max())
-        figure, (top, bottom) = new_figure(
-            2, 1, figsize=(9, 4.6), sharex=True, height_ratios=(1.1, high - low)
-        )
-        top.plot(x, finding.signal, color="0.45", **shown)
-        for i, (name, pattern) in enumerate(finding.fitted.items()):
-            top.plot(x, pattern, label=name, **look(i) | {"marker": ""})
-        top.set(ylabel=INTENSITY, ylim=(-0.05, 1.05))
-        top.legend(loc="upper right")
-        bottom.axhline(0, color="0.8", lw=0.8)
-        bottom.plot(x, finding.remaining, color="0.2", lw=0.7)
-        bottom.set(xlabel=TWO_THETA, ylabel="remaining", ylim=(low, high))
+    title = f"{finding.name}: {finding.answer}"
+    if finding.refinement is not None:
+        return plot_refinement(finding.refinement, title)
+    figure, axes = new_figure(figsize=(9, 3.2))
+    axes.plot(finding.two_theta, finding.signal, lw=0.8, label="scan")
+    axes.set(xlabel=TWO_THETA, ylabel="intensity")
     # parse_math=False: dollar signs in a file's name would make a formula of it.
-    top.set_title(f"{finding.name}: {finding.answer}", parse_math=False)
+    axes.set_title(title, parse_math=False)
     return figure
 
 
