@@ -22,9 +22,11 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from load_script import load_script
 from tqdm import tqdm
 
 import xrdclass
+from xrdclass import rruff
 from xrdclass.errors import DownloadError
 from xrdclass.files import cif, downloads
 from xrdclass.rruff import CATALOGUE, download
@@ -171,7 +173,7 @@ def test_faults_that_take_time(server, tmp_path, how, fault, most, asked):
     with pytest.raises(DownloadError, match=fault) as caught:
         fetch_entries(server.url, tmp_path, how)
     assert time.perf_counter() - start < most
-    assert "To work offline" in str(caught.value)
+    assert "to work offline" in str(caught.value)
     assert sum(how in path for path in server.asked) == asked
     assert whole(tmp_path) == []
     assert len(fetch_entries(server.url, tmp_path, "good", timeout=5)) == 3
@@ -220,6 +222,32 @@ def test_a_structure_from_a_slow_server(server, tmp_path, monkeypatch):
         with pytest.raises(DownloadError, match=f"{fault}.*Without a network"):
             cif.download_cod(9015662, cache)
     assert not cache.exists()
+
+
+@pytest.mark.parametrize(
+    "how, said",
+    [
+        ("good", "all have come"),
+        ("silent", "0 of 3 scans are in .*could not be reached.; to work offline, put the files"),
+        ("endless", "0 of 3 scans are in .*took more than .*to work offline, put the files"),
+        ("hanging", "3 of 3 are lacking after 2 s"),  # as a look-up of a host's name may
+    ],
+)
+def test_lessons_wait_for_scans_only_so_long(server, tmp_path, monkeypatch, capsys, how, said):
+    for name, entries in (("CATALOGUE", ENTRIES), ("OTHER_MINERALS", []), ("MIXTURES", [])):
+        monkeypatch.setattr(rruff, name, entries)
+    monkeypatch.setattr("pooch.os_cache", lambda name: tmp_path)
+    monkeypatch.setattr(downloads, "ARCHIVES", {f"{server.url}/{how}/XY_RAW.zip": ""})
+    monkeypatch.delenv("XRDCLASS_DATA", raising=False)
+    if how == "hanging":
+        monkeypatch.setattr(rruff, "download", lambda *_, **__: time.sleep(5))
+    lessons = load_script("tools/run_lessons.py")
+    start = time.perf_counter()
+    lessons.fetch_scans(2)
+    assert time.perf_counter() - start < 2.5
+    first, last = capsys.readouterr().out.strip().splitlines()
+    assert first == "Measured scans: fetching 3, 2 s at most" and re.search(said, last)
+    assert len(lessons.lacking_scans()) == (0 if how == "good" else 3)
 
 
 def test_every_call_has_a_timeout():

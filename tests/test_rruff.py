@@ -438,7 +438,7 @@ def test_damaged_cache_is_fetched_again(server, cache):
 def test_offline(server, cache):
     server.shutdown()
     server.server_close()
-    with pytest.raises(DownloadError, match="127.0.0.1 could not be reached.*To work offline, put"):
+    with pytest.raises(DownloadError, match="127.0.0.1 could not be reached.*to work offline, put"):
         fetch(server, cache)
     assert list(cache.iterdir()) == []
 

@@ -188,7 +188,7 @@ def download(entries: Iterable[Entry] = CATALOGUE, cache_dir=None, **options) ->
         names = ", ".join(lacking[:3]) + (f" and {len(lacking) - 3} more" if lacking[3:] else "")
         raise DownloadError(
             f"{len(found)} of {len(entries)} scans are in {folder}; could not be fetched: {names} "
-            f"({'; '.join(problems[:4]) or 'no source has them'}). To work offline, put the "
+            f"({'; '.join(problems[:4]) or 'no source has them'}); to work offline, put the "
             "files into a folder and set XRDCLASS_DATA to it."
         )
     return [found[entry.rruff_id] for entry in entries]

@@ -71,6 +71,7 @@ def fetch(url, path, progress=False, timeout=30.0, sha256="", seconds=600.0) -> 
             super().update(n)
 
     bar = Bar(total=1, unit="B", unit_scale=True, disable=not progress)
+    timeout = min(timeout, seconds / 2)  # two attempts
     load = pooch.HTTPDownloader(bar, timeout=(min(timeout, 5), timeout))  # to connect, to answer
     pooch.get_logger().setLevel("ERROR")  # it would tell of each attempt
     known, urls = {path.name: sha256 or None}, {path.name: url}
