@@ -64,13 +64,13 @@ def write_scans(folder):
     """Scans as two columns, the five structures, and what is in each: {name: (phases, source)}."""
     from xrdclass import phases, rruff
 
-    names = [phase.name for phase in phases.load_phases()]
     shutil.rmtree(WORK / "scans", ignore_errors=True)
     (WORK / "scans").mkdir(parents=True)
     shutil.rmtree(WORK / "cifs", ignore_errors=True)
     (WORK / "cifs").mkdir()
-    for path, name in zip(sorted(phases.CIF_FOLDER.glob("*.cif")), names, strict=True):
-        shutil.copy(path, WORK / "cifs" / f"{name}.cif")
+    names = [phase.name for phase in phases.load_phases()]
+    for name in names:
+        shutil.copy(phases.CIF_FOLDER / f"{name}.cif", WORK / "cifs")
     truth = {}
     found = rruff.find_patterns(folder) + rruff.find_other_minerals(folder)
     for pattern in found + rruff.find_mixtures(folder):

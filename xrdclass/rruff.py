@@ -225,15 +225,14 @@ def _find(wanted, data_dir, cache_dir) -> list[RruffPattern]:
             entry = _entry_of(path)
             # Without an ID, files of one name are one scan in two formats only within a folder.
             own = entry in _LISTED or _ID.search(path.name)
-            key = entry.rruff_id if own and entry else path.with_suffix("")
+            key = entry.rruff_id if entry and own else path.with_suffix("")
             if entry is None or not wanted(entry) or key in found:
                 continue
             try:
                 scan = read_scan(path)
+                found[key] = RruffPattern(entry, scan, _source(entry, scan, path.name), where)
             except ScanError as error:
                 warnings.warn(f"Left out: {error}", stacklevel=3)
-            else:
-                found[key] = RruffPattern(entry, scan, _source(entry, scan, path.name), where)
     rank = {entry: number for number, entry in enumerate(_LISTED)}
     return sorted(found.values(), key=lambda pattern: rank.get(pattern.entry, len(rank)))
 
@@ -250,7 +249,7 @@ def _entry_of(path: Path) -> Entry | None:
     for entry in _LISTED:
         if entry.rruff_id.lower() in path.name.lower():
             return entry
-    mineral, number = (match := _ID.search(path.name)) and match.groups() or (None, None)
+    mineral, number = match.groups() if (match := _ID.search(path.name)) else (None, None)
     text = (mineral or path.stem).lower()
     phases = [p for p, word in _PHASES.items() if re.search(f"(?<![a-z]){word}(?![a-z])", text)]
     if not mineral and len(phases) != 1:  # two names: a mixture

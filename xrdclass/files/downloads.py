@@ -27,15 +27,7 @@ ARCHIVES = {
     "https://rruff.info/zipped_data_files/powder/XY_RAW.zip": "",
 }
 MAX_MEMBER = 20_000_000  # bytes of one pattern in an archive
-_NO_ARCHIVE = (
-    zipfile.BadZipFile,
-    zlib.error,
-    EOFError,
-    RuntimeError,
-    KeyError,
-    TypeError,
-    AttributeError,
-)
+_NO_ARCHIVE = (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, KeyError, TypeError)
 
 
 class UnreachableError(DownloadError):
@@ -109,29 +101,17 @@ def fill(folder, entries, fault, progress=True, seconds=600.0, archives=None, ti
         If the folder cannot be written to.
     """
     end, found, problems, silent = time.monotonic() + seconds, {}, [], []
+    archives = (ARCHIVES if archives is None else archives).items()
+    archived = [entry for entry in entries if re.match(r"[A-Z]\d{6}", entry.rruff_id)]
+    sources = [(url, known, _records if known else _members, archived) for url, known in archives]
+    sources += [(entry.url, entry.sha256, _single, [entry]) for entry in entries if entry.url]
 
     def check(content, entry, name):
         known = entry.sha256 and hashlib.sha256(content).hexdigest() == entry.sha256
         return None if known else fault(content, entry.rruff_id, name)
 
-    def keep(content, entry, name, url):
-        if error := check(content, entry, name):
-            problems.append(f"{url} did not send what was asked for: {error}")
-        else:
-            path = write_safely(folder / name, lambda file: file.write(content), overwrite=True)
-            found[entry.rruff_id] = path
-
-    def ask(url, sha256, share):
-        left, host, path = end - time.monotonic(), urlsplit(url).hostname, Path(work, "fetched")
-        path.unlink(missing_ok=True)
-        try:
-            if url and left > 0 and host not in silent:
-                fetch(url, path, progress and share < 1, timeout, sha256, share * left)
-                return path
-        except UnreachableError:
-            silent.append(host)
-        except DownloadError as error:
-            problems.append(str(error))
+    def keep(content, path):
+        return write_safely(path, lambda file: file.write(content), overwrite=True)
 
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -141,21 +121,28 @@ def fill(folder, entries, fault, progress=True, seconds=600.0, archives=None, ti
                 if entry.rruff_id in path.name and not check(path.read_bytes(), entry, path.name):
                     found[entry.rruff_id] = path
         with tempfile.TemporaryDirectory() as work:
-            for url, sha256 in (ARCHIVES if archives is None else archives).items():
-                lacking = {e.rruff_id: e for e in entries if e.rruff_id not in found}
-                wanted = {i: e for i, e in lacking.items() if re.match(r"[A-Z]\d{6}", i)}
-                if wanted and (path := ask(url, sha256, 0.5)):
-                    try:
-                        for member in (_records if sha256 else _members)(path, wanted):
-                            if time.monotonic() > end:
-                                break
-                            if member and member[1].rruff_id not in found:
-                                keep(*member, url)
-                    except _NO_ARCHIVE as error:
-                        problems.append(f"{url} sent no whole archive ({error})")
-            for entry in entries:
-                if entry.rruff_id not in found and (path := ask(entry.url, entry.sha256, 1)):
-                    keep(path.read_bytes(), entry, entry.file, entry.url)
+            for number, (url, sha256, read, some) in enumerate(sources):
+                wanted = {e.rruff_id: e for e in some if e.rruff_id not in found}
+                host, left = urlsplit(url).hostname, end - time.monotonic()
+                if not wanted or left <= 0 or host in silent:
+                    continue
+                path, alone = Path(work, str(number)), read is _single
+                left = left if alone else left / 2
+                try:
+                    fetch(url, path, progress and not alone, timeout, sha256, left)
+                    for content, entry, name in read(path, wanted, end):
+                        if entry.rruff_id in found:
+                            continue
+                        if error := check(content, entry, name):
+                            problems.append(f"{url} did not send what was asked for: {error}")
+                        else:
+                            found[entry.rruff_id] = keep(content, folder / name)
+                except UnreachableError:
+                    silent.append(host)
+                except DownloadError as error:
+                    problems.append(str(error))
+                except _NO_ARCHIVE as error:
+                    problems.append(f"{url} sent no whole archive ({error})")
     except (OSError, DataError) as error:
         reason = getattr(error, "strerror", None) or error
         raise DownloadError(
@@ -167,7 +154,11 @@ def fill(folder, entries, fault, progress=True, seconds=600.0, archives=None, ti
     return found, list(dict.fromkeys(problems))
 
 
-def _members(path: Path, wanted: dict):
+def _single(path: Path, wanted: dict, end: float):
+    yield from ((path.read_bytes(), entry, entry.file) for entry in wanted.values())
+
+
+def _members(path: Path, wanted: dict, end: float):
     """Yield content, entry, name: its very file, then measured ones (``-1``), then others."""
     with zipfile.ZipFile(path) as zipped:
         members = {PurePosixPath(m.filename.replace("\\", "/")).name: m for m in zipped.infolist()}
@@ -178,24 +169,20 @@ def _members(path: Path, wanted: dict):
                     yield file.read(MAX_MEMBER), entry, re.sub(r"[^\w.()-]", "_", name)
 
 
-def _records(path: Path, wanted: dict):
-    """The same of a JSON list, one record after the other: all would fill the memory.
-
-    Yields None after each megabyte, so that the caller may stop. The content is in RRUFF's format.
-    """
+def _records(path: Path, wanted: dict, end: float):
+    """The same of a JSON list, in RRUFF's format; one by one, as all would fill the memory."""
     copy = "##INTENSITIES=processed; copy of figshare 10.6084/m9.figshare.31817977, CC BY 4.0"
     decode, text = json.JSONDecoder().raw_decode, ""
     with zipfile.ZipFile(path) as zipped:
         member = next(name for name in zipped.namelist() if name.endswith(".json"))
         file = io.TextIOWrapper(zipped.open(member), encoding="utf-8")
-        while len(text) < MAX_MEMBER and (piece := file.read(1 << 20)):
-            yield None
+        while time.monotonic() < end and len(text) < MAX_MEMBER and (piece := file.read(1 << 20)):
             text += piece
             with contextlib.suppress(json.JSONDecodeError):  # not yet the whole record
                 while text := text.lstrip("[, \r\n\t"):
                     record, length = decode(text)
                     text = text[length:]
-                    if entry := wanted.get(record.get("##RRUFFID")):
+                    if entry := wanted.get(dict(record).get("##RRUFFID")):
                         head = [f"{key}={value}" for key, value in record.items() if key[0] == "#"]
                         pairs = zip(record["x"], record["y"], strict=False)
                         lines = [*map(str.split, head), [copy], *pairs, ["##END=", ""]]
