@@ -89,7 +89,7 @@ def fill(folder, entries, fault, progress=True, seconds=600.0, archives=None, ti
     ----------
     entries : as in `rruff`; names and headers of all copies contain their ``rruff_id``
     fault : ``fault(content, rruff_id, name)``: what speaks against a content, None if nothing does
-    seconds : for the whole; one archive gets half of what is left
+    seconds : for the whole; one archive, reading included, gets half of what is left
     archives : {address: checksum} of zip files, by default `ARCHIVES`. One with a checksum holds a
         JSON list of records with ``##RRUFFID``, ``x`` and ``y``; others files named by their ID
 
@@ -128,9 +128,10 @@ def fill(folder, entries, fault, progress=True, seconds=600.0, archives=None, ti
                     continue
                 path, alone = Path(work, str(number)), read is _single
                 left = left if alone else left / 2
+                stop = time.monotonic() + left
                 try:
                     fetch(url, path, progress and not alone, timeout, sha256, left)
-                    for content, entry, name in read(path, wanted, end):
+                    for content, entry, name in read(path, wanted, stop):
                         if entry.rruff_id in found:
                             continue
                         if error := check(content, entry, name):
@@ -149,9 +150,9 @@ def fill(folder, entries, fault, progress=True, seconds=600.0, archives=None, ti
             f"The cache folder {folder} cannot be written to: {reason}. "
             "Choose another folder, or make this one writable."
         ) from None
-    problems += [f"{', '.join(silent)} could not be reached"] if silent else []
-    problems += [f"the {seconds:g} s were over"] if time.monotonic() > end else []
-    return found, list(dict.fromkeys(problems))
+    over = [f"the {seconds:g} s were over"] if time.monotonic() > end else []
+    over += [f"{', '.join(silent)} could not be reached"] if silent else []
+    return found, list(dict.fromkeys(over + problems))
 
 
 def _single(path: Path, wanted: dict, end: float):
