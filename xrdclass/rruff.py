@@ -13,6 +13,7 @@ import warnings
 import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -146,10 +147,9 @@ def stand_in(entry: Entry, seed: int = 0) -> RruffPattern:
     """
     from .diffraction import radiation
     from .noise import Noise, add_noise
-    from .phases import load_phases
     from .simulation import Variation, simulate
 
-    phase = {phase.name: phase for phase in load_phases()}[entry.phase]
+    phase = _shipped_phases()[entry.phase]
     seeds = np.random.SeedSequence([seed, zlib.crc32(entry.rruff_id.encode())]).generate_state(2)
     caglioti = ((0.005, 0.015), (-0.008, -0.002), (0.004, 0.01))
     shape = {"profile": "voigt", "eta": (0.3, 0.7), "k_alpha2": True, "caglioti": caglioti}
@@ -167,6 +167,13 @@ def stand_in(entry: Entry, seed: int = 0) -> RruffPattern:
     axes = noisy.grid.two_theta, noisy.intensity[0]
     scan = Scan(*axes, name, wavelength=radiation("Cu").mean, metadata=said)
     return RruffPattern(entry, scan, "stand-in", "simulated")
+
+
+@cache
+def _shipped_phases() -> dict:
+    from .phases import load_phases
+
+    return {phase.name: phase for phase in load_phases()}
 
 
 def download(entries: Iterable[Entry] = CATALOGUE, cache_dir=None, **options) -> list[Path]:

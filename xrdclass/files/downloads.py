@@ -62,7 +62,7 @@ def fetch(url, path, progress=False, timeout=30.0, sha256="", seconds=600.0) -> 
                 raise TimeoutError
             super().update(n)
 
-    bar = Bar(total=1, unit="B", unit_scale=True, disable=not progress)
+    bar = Bar(total=1, unit="B", unit_scale=True, disable=not progress, leave=False)
     timeout = min(timeout, seconds / 2)  # two attempts
     load = pooch.HTTPDownloader(bar, timeout=(min(timeout, 5), timeout))  # to connect, to answer
     pooch.get_logger().setLevel("ERROR")  # it would tell of each attempt
@@ -80,6 +80,8 @@ def fetch(url, path, progress=False, timeout=30.0, sha256="", seconds=600.0) -> 
         raise DownloadError(f"{url} could not be fetched ({type(error).__name__})") from None
     except ValueError:  # pooch's word for a wrong checksum
         raise DownloadError(f"{url} did not send what was asked for: another SHA-256") from None
+    finally:
+        bar.close()
 
 
 def fill(folder, entries, fault, progress=True, seconds=600.0, archives=None, timeout=30.0):
