@@ -3,9 +3,9 @@
 FROM python:3.12-slim
 RUN apt-get update && apt-get install --yes --no-install-recommends make git \
     && rm -rf /var/lib/apt/lists/* && useradd --create-home student \
-    && install --directory --owner student /home/student/xrdclass
+    && install --directory --owner student /srv/xrdclass
 USER student
-WORKDIR /home/student/xrdclass
+WORKDIR /srv/xrdclass
 COPY --chown=student . .
 RUN PIP_NO_CACHE_DIR=1 sh tools/venv.sh
 EXPOSE 8888
