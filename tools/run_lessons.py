@@ -31,6 +31,9 @@ from nbclient import NotebookClient  # noqa: E402
 from nbclient.exceptions import CellExecutionError, CellTimeoutError  # noqa: E402
 from nbconvert import HTMLExporter  # noqa: E402
 
+from xrdclass import rruff  # noqa: E402
+from xrdclass.errors import DownloadError  # noqa: E402
+
 ROOT = Path(__file__).resolve().parent.parent
 NOTEBOOKS = ROOT / "notebooks"
 HTML = ROOT / "build" / "lessons"
@@ -236,12 +239,42 @@ def select(only, figures):
     return paths
 
 
+def lacking_scans():
+    """The entries of the lists of measured scans that are neither in a folder nor in the cache."""
+    found = (*rruff.find_patterns(), *rruff.find_other_minerals(), *rruff.find_mixtures())
+    here = {pattern.entry.rruff_id for pattern in found}
+    every = rruff.CATALOGUE + rruff.OTHER_MINERALS + rruff.MIXTURES
+    return [entry for entry in every if entry.rruff_id not in here]
+
+
+def fetch_scans(seconds):
+    """Try once to fetch the measured scans that are not here; say in a sentence what came of it."""
+    wanted, said = lacking_scans(), []
+
+    def fetch():
+        try:
+            rruff.download(wanted, progress=False, seconds=0.9 * seconds, timeout=10)
+        except DownloadError as error:
+            said.append(f"Measured scans: {error}")
+
+    if wanted:
+        print(f"Measured scans: fetching {len(wanted)}, {seconds:g} s at most", flush=True)
+        # The name of a host may be looked up for as long as the system likes.
+        fetching = threading.Thread(target=fetch, daemon=True)
+        fetching.start()
+        fetching.join(seconds)
+        left = f"{len(lacking_scans())} of {len(wanted)} are lacking after {seconds:g} s"
+        here = "all have come" if not (said or fetching.is_alive()) else left
+        print(*(said or [f"Measured scans: {here}."]), "", sep="\n", flush=True)
+
+
 def arguments():
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--only", nargs="+", default=[], metavar="06", help="just these lessons")
     parser.add_argument("--in-place", action="store_true", help="store the outputs")
     parser.add_argument("--figures", action="store_true", help="write figures/NAME.png")
+    parser.add_argument("--fetch", type=float, metavar="60", help="seconds to fetch scans")
     parser.add_argument("--timeout", type=int, default=600, help="seconds a cell may take")
     return parser.parse_args()
 
@@ -279,6 +312,8 @@ def main():
     if not paths:
         print("No notebook draws a figure: no cell is tagged figure:NAME.")
         return 0
+    if args.fetch:
+        fetch_scans(args.fetch)
     print(f"Running {len(paths)} notebook{'s' if len(paths) > 1 else ''}, each in a fresh kernel\n")
     print(f"{'notebook':<28} {'time':>8} {'peak memory':>10}", flush=True)
     results, failed = [], []
