@@ -44,9 +44,13 @@ class Renderer(IPythonRenderer):
         return mathml(body, block=True)
 
 
+def markdown(text):
+    """HTML of a text in Markdown."""
+    return MarkdownWithMath(renderer=Renderer(escape=False)).render(text)
+
+
 def page(exporter, extends, blocks, notebook, title):
     """What an exporter of nbconvert makes of a notebook; ``blocks`` change the template further."""
     exporter.raw_template = "{%- extends '" + extends + "' -%}" + TEMPLATE + blocks
-    markdown = MarkdownWithMath(renderer=Renderer(escape=False)).render
     exporter.register_filter("markdown2html", markdown)
     return exporter.from_notebook_node(notebook, {"metadata": {"name": title}})[0]
