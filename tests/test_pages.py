@@ -1,7 +1,9 @@
 """The pages that `make tutorial` writes: formulas, pictures and folds, with no network."""
 
+import base64
 import html
 import re
+import struct
 from pathlib import Path
 
 import nbformat
@@ -27,6 +29,16 @@ def test_a_page_shows_formulas_pictures_and_folded_solutions_offline(path):
     assert alts == [c.metadata.alt for c in drawn]
     solutions = sum("solution" in c.metadata.get("tags", []) for c in notebook.cells)
     assert page.count("<summary>Show the solution") == solutions
+
+
+@pytest.mark.parametrize("path", LESSONS, ids=lambda path: path.stem)
+def test_pictures_have_twice_the_points_that_they_are_shown_with(path):
+    outputs = [o for c in nbformat.read(path, as_version=4).cells for o in c.get("outputs", [])]
+    for output in (o for o in outputs if "image/png" in o.get("data", {})):
+        head = base64.b64decode(output.data["image/png"][:64])
+        size = struct.unpack(">II", head[16:24])
+        shown = output.metadata["image/png"]
+        assert [points // 2 for points in size] == [shown["width"], shown["height"]]
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import re
 import sys
 import xml.etree.ElementTree as ET
 
-from common import parser, shown
+from common import command_line, shown
 from quizzes import QUIZZES, make
 
 
@@ -82,7 +82,7 @@ def compare(asked, read):
 
 def main():
     """The command line; the exit status is 1 if a file does not hold what the lessons ask."""
-    out = parser(__doc__, QUIZZES).parse_args().out
+    out = command_line(__doc__, QUIZZES).parse_args().out
     asked, failed = make(out), 0
     for path, reader in ((out / "xrdclass.xml", from_moodle), (out / "xrdclass.gift", from_gift)):
         complaints = compare(asked, reader(path.read_text(encoding="utf-8")))

@@ -11,12 +11,18 @@ ROOT = Path(__file__).resolve().parent.parent
 NOTEBOOKS = ROOT / "notebooks"
 
 
-def parser(doc, out=None):
-    """A parser that says what the tool's docstring says first, with ``--out`` if it writes."""
-    made = argparse.ArgumentParser(description=doc.split("\n\n")[0])
+def command_line(doc, out=None, only=False):
+    """A parser that says what the tool's docstring says first.
+
+    With ``--out`` for tools that write to a folder, ``--only`` for those that run lessons.
+    """
+    parser = argparse.ArgumentParser(description=doc.split("\n\n")[0])
     if out:
-        made.add_argument("--out", default=out, type=Path, help="where to write to (%(default)s)")
-    return made
+        parser.add_argument("--out", default=out, type=Path, help="where to write to (%(default)s)")
+    if only:
+        known = {"nargs": "+", "default": [], "metavar": "06", "help": "just these lessons"}
+        parser.add_argument("--only", **known)
+    return parser
 
 
 def shown(path):

@@ -12,7 +12,7 @@ import xml.etree.ElementTree as ET
 from dataclasses import dataclass
 
 import nbformat
-from common import NOTEBOOKS, ROOT, parser, shown, write
+from common import NOTEBOOKS, ROOT, command_line, shown, write
 from pages import markdown
 
 QUIZZES = ROOT / "build" / "quizzes"
@@ -105,7 +105,7 @@ def make(folder=QUIZZES):
 
 def main():
     """The command line."""
-    out = parser(__doc__, QUIZZES).parse_args().out
+    out = command_line(__doc__, QUIZZES).parse_args().out
     print(f"{len(make(out))} questions: {shown(out)}/xrdclass.xml for Moodle, and xrdclass.gift")
     return 0
 

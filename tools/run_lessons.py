@@ -26,7 +26,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import nbformat  # noqa: E402
 import psutil  # noqa: E402
-from common import NOTEBOOKS, ROOT, parser, tags, write  # noqa: E402
+from common import NOTEBOOKS, ROOT, command_line, tags, write  # noqa: E402
 from nbclient import NotebookClient  # noqa: E402
 from nbclient.exceptions import CellExecutionError, CellTimeoutError  # noqa: E402
 from nbconvert import HTMLExporter  # noqa: E402
@@ -218,12 +218,11 @@ def select(only, figures):
 
 def arguments():
     """The command line."""
-    asked = parser(__doc__)
-    asked.add_argument("--only", nargs="+", default=[], metavar="06", help="just these lessons")
-    asked.add_argument("--in-place", action="store_true", help="store the outputs")
-    asked.add_argument("--figures", action="store_true", help="write figures/NAME.png")
-    asked.add_argument("--timeout", type=int, default=600, help="seconds a cell may take")
-    return asked.parse_args()
+    parser = command_line(__doc__, only=True)
+    parser.add_argument("--in-place", action="store_true", help="store the outputs")
+    parser.add_argument("--figures", action="store_true", help="write figures/NAME.png")
+    parser.add_argument("--timeout", type=int, default=600, help="seconds a cell may take")
+    return parser.parse_args()
 
 
 def progress(name):

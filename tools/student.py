@@ -19,7 +19,7 @@ import sys
 from pathlib import Path
 
 import nbformat
-from common import NOTEBOOKS, ROOT, parser, shown, tags, write
+from common import NOTEBOOKS, ROOT, command_line, shown, tags, write
 
 STUDENT, COURSE = ROOT / "build" / "student", ROOT / "build" / "nbgrader"
 RECORD = ".written.json"  # file name -> SHA-256 of what was written, to see what was edited since
@@ -225,10 +225,10 @@ def make(folder=STUDENT, force=False, notebooks=NOTEBOOKS, nbgrader=False):
 
 def main():
     """The command line."""
-    asked = parser(__doc__, STUDENT)
-    asked.add_argument("--force", action="store_true", help="overwrite edited copies")
-    asked.add_argument("--nbgrader", action="store_true", help="a course for nbgrader")
-    args = asked.parse_args()
+    parser = command_line(__doc__, STUDENT)
+    parser.add_argument("--force", action="store_true", help="overwrite edited copies")
+    parser.add_argument("--nbgrader", action="store_true", help="a course for nbgrader")
+    args = parser.parse_args()
     if args.nbgrader and args.out == STUDENT:
         args.out = COURSE
     names = make(args.out, args.force, nbgrader=args.nbgrader)

@@ -14,7 +14,7 @@ from pathlib import Path
 import nbformat
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from common import NOTEBOOKS, ROOT, empty, parser, shown, tags
+from common import NOTEBOOKS, ROOT, command_line, empty, shown, tags
 
 HERE = Path(__file__).resolve().parent
 SOURCE, SITE = ROOT / "build" / "site-source", ROOT / "build" / "site"
@@ -110,7 +110,7 @@ def gather(source=SOURCE):
 
 def main():
     """The command line; the exit status is 1 if anything is amiss, such as a dead link."""
-    out = parser(__doc__, SITE).parse_args().out
+    out = command_line(__doc__, SITE).parse_args().out
     from sphinx.cmd.build import main as sphinx
 
     empty(out, SITE, "objects.inv", "such site")

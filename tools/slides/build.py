@@ -20,7 +20,7 @@ from pathlib import Path
 import nbformat
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from common import NOTEBOOKS, ROOT, empty, parser, shown, tags
+from common import NOTEBOOKS, ROOT, command_line, empty, shown, tags
 from pages import markdown
 from quizzes import questions
 
@@ -199,7 +199,7 @@ def build(out):
 
 def main():
     """The command line."""
-    out = parser(__doc__, SLIDES).parse_args().out
+    out = command_line(__doc__, SLIDES).parse_args().out
     build(out)
     print("The slides:", *(f"{shown(out)}/{name}.html" for name in PLANS))
     return 0
