@@ -24,7 +24,8 @@ def test_a_page_shows_formulas_pictures_and_folded_solutions_offline(path):
     assert not loaded_from_elsewhere(page)
     texts = [c.source for c in notebook.cells if c.cell_type == "markdown"]
     assert bool(formulas(page)) == any("$" in re.sub(r"`[^`]*`", "", text) for text in texts)
-    alts = [html.unescape(alt) for alt in re.findall(r'<img\b[^>]*\balt="([^"]+)"', page)]
+    found = re.findall(r"<img\b[^>]*\balt=(\"[^\"]+\"|'[^']+')", page)
+    alts = [html.unescape(alt[1:-1]) for alt in found]
     drawn = [c for c in notebook.cells if "image/png" in str(c.get("outputs", ""))]
     assert alts == [c.metadata.alt for c in drawn]
     solutions = sum("solution" in c.metadata.get("tags", []) for c in notebook.cells)
