@@ -1,5 +1,6 @@
 """The students' lessons: no solution left, exercises and checks kept, nothing of theirs lost."""
 
+import ast
 import builtins
 import re
 import symtable
@@ -117,6 +118,33 @@ def test_no_cell_needs_what_only_a_solution_defines(pair):
             only_solved -= bound
         else:
             only_solved |= names(cell, "binds") - bound
+
+
+def to_be_answered(stub):
+    """The names that an exercise leaves open: bound to dots, or functions to be written."""
+    found = set()
+    for node in ast.parse(stub).body:
+        dots = any(isinstance(n, ast.Constant) and n.value is ... for n in ast.walk(node))
+        if isinstance(node, ast.FunctionDef):
+            found.add(node.name)
+        elif dots:
+            stored = (n for n in ast.walk(node) if isinstance(n, ast.Name))
+            found |= {n.id for n in stored if isinstance(n.ctx, ast.Store)}
+    return found
+
+
+def test_a_solution_answers_what_the_check_asks_about(pair):
+    cells, _ = pair
+    left, asked = set(), set()
+    for cell in (c for c in cells if c.cell_type == "code"):
+        check = nbformat.v4.new_code_cell(student.split_check(cell.source)[1])
+        if "exercise" in tags(cell):
+            left, asked = to_be_answered(cell.source), set()
+        if "solution" in tags(cell):
+            missing, asked = asked - names(cell, "binds"), set()
+            assert not missing, f"{cell.id} leaves {missing} as the exercise has it"
+        elif check.source:
+            asked = left & names(check, "reads")
 
 
 def test_links_lead_somewhere(folder):
