@@ -7,7 +7,6 @@ each cell tagged ``figure:NAME``.
 
 from __future__ import annotations
 
-import argparse
 import base64
 import contextlib
 import copy
@@ -27,27 +26,22 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import nbformat  # noqa: E402
 import psutil  # noqa: E402
+from common import NOTEBOOKS, ROOT, command_line, tags, write  # noqa: E402
 from nbclient import NotebookClient  # noqa: E402
 from nbclient.exceptions import CellExecutionError, CellTimeoutError  # noqa: E402
 from nbconvert import HTMLExporter  # noqa: E402
+from pages import page  # noqa: E402
 
 from xrdclass import rruff  # noqa: E402
 from xrdclass.errors import DownloadError  # noqa: E402
 
-ROOT = Path(__file__).resolve().parent.parent
-NOTEBOOKS = ROOT / "notebooks"
 HTML = ROOT / "build" / "lessons"
 FIGURES = ROOT / "figures"
 KERNELSPEC = {"display_name": "Python 3", "language": "python", "name": "python3"}
 WIDGET = "application/vnd.jupyter.widget-view+json"
 
-# The usual page, with the cell's own alt text and with solutions and their outputs folded.
-TEMPLATE = """
-{%- extends 'lab/index.html.j2' -%}
-{%- block data_png scoped -%}
-{%- set alt = cell.metadata.get('alt', '') | escape_html -%}
-{{ super() | replace('<img ', '<img alt="' ~ alt ~ '" ') }}
-{%- endblock data_png -%}
+# Solutions and their outputs are folded.
+FOLDED = """
 {%- block codecell -%}
 {%- if cell.metadata.get('jupyter', {}).get('source_hidden') -%}
 <details><summary>Show the solution and what it prints</summary>{{ super() }}</details>
@@ -97,11 +91,6 @@ def high_water_mark(pid):
             if line.startswith("VmHWM:"):
                 return int(line.split()[1]) * 1024
     return 0
-
-
-def tags(cell):
-    """The cell's tags."""
-    return cell.metadata.get("tags", [])
 
 
 def figure_names(notebook):
@@ -176,14 +165,6 @@ def normalise(notebook, prefix):
     return notebook
 
 
-def write(path, content):
-    """Write text or bytes under a temporary name first: an interruption leaves the old file."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.part")
-    temporary.write_bytes(content.encode() if isinstance(content, str) else content)
-    os.replace(temporary, path)
-
-
 def html(notebook, title):
     """The executed notebook as one HTML page; of sliders, which need a kernel, the picture."""
     notebook = copy.deepcopy(notebook)
@@ -191,8 +172,7 @@ def html(notebook, title):
     for cell in notebook.cells:
         for output in cell.get("outputs", []):
             output.get("data", {}).pop(WIDGET, None)
-    exporter = HTMLExporter(raw_template=TEMPLATE)
-    return exporter.from_notebook_node(notebook, {"metadata": {"name": title}})[0]
+    return page(HTMLExporter(), "lab/index.html.j2", FOLDED, notebook, title)
 
 
 def write_figures(result):
@@ -270,8 +250,7 @@ def fetch_scans(seconds):
 
 def arguments():
     """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
-    parser.add_argument("--only", nargs="+", default=[], metavar="06", help="just these lessons")
+    parser = command_line(__doc__, only=True)
     parser.add_argument("--in-place", action="store_true", help="store the outputs")
     parser.add_argument("--figures", action="store_true", help="write figures/NAME.png")
     parser.add_argument("--fetch", type=float, metavar="60", help="seconds to fetch scans")
