@@ -73,7 +73,7 @@ def test_all_else_is_kept_in_order(pair):
     texts = [[c.source for c in part if c.cell_type == "markdown"] for part in pair]
     headings = [re.findall("^#+ .*", "\n\n".join(text), re.M) for text in texts]
     assert headings[0] == headings[1]
-    hints = ["\n".join(text).count("<details>") for text in texts]
+    hints = ["\n".join(text).count("<summary>Hint</summary>") for text in texts]
     assert hints[0] == hints[1] > 0
 
 
