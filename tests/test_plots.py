@@ -21,6 +21,7 @@ from xrdclass.evaluation import ideal_patterns
 from xrdclass.findings import Finding
 from xrdclass.patterns import TwoThetaGrid
 from xrdclass.phases import load_phases
+from xrdclass.simulation import peak_shift
 
 GRID = TwoThetaGrid(20, 60, 0.1)
 PHASES = load_phases()
@@ -227,6 +228,16 @@ def test_the_path_difference_is_drawn_in_two_halves_to_scale():
     assert np.allclose(lengths, 2 * [2.5 * np.sin(np.radians(15))])
     texts = texts_of(figure)
     assert texts.count("d sin θ") == 2 and "θ" in texts and "d = 2.5 Å" in texts
+
+
+@pytest.mark.parametrize(("theta", "height"), [(20, 0), (20, 0.01), (50, 0.02), (35, -0.01)])
+def test_a_raised_sample_moves_the_drawn_detector_as_the_formula_says(theta, height):
+    axes = drawings.plot_diffractometer(theta, height).axes[0]
+    (place,) = (line.get_xydata()[0] for line in axes.lines if line.get_marker() == "D")
+    assert np.hypot(*place) == pytest.approx(1)
+    shift = np.degrees(np.arctan2(place[1], place[0])) - theta
+    assert shift == pytest.approx(peak_shift(np.radians(theta), 0, height, 1), rel=0.03)
+    assert {"θ", "2θ", "tube", "sample", "detector"} <= set(texts_of(axes.figure))
 
 
 def test_layers_show_the_sizes_of_kernels_and_windows():
