@@ -11,18 +11,24 @@ def import_keras():
     """The module `keras`.
 
     TensorFlow writes messages to the process's error stream before any log level is read; they
-    are held back here, and shown if the import fails.
+    are held back here, and shown if the import fails. Pandas, which both would load only to take
+    its tables, is hidden meanwhile: 30 MB.
     """
     if "keras" in sys.modules and "tensorflow" in sys.modules:
         return sys.modules["keras"]
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("KERAS_BACKEND", "tensorflow")
-    with _quiet_errors():
-        import keras
-        import tensorflow
+    hidden = sys.modules.setdefault("pandas", None) is None
+    try:
+        with _quiet_errors():
+            import keras
+            import tensorflow
 
-        tensorflow.get_logger().setLevel("ERROR")
-        keras.ops.zeros(1)  # the device messages come with the first operation
+            tensorflow.get_logger().setLevel("ERROR")
+            keras.ops.zeros(1)  # the device messages come with the first operation
+    finally:
+        if hidden:
+            del sys.modules["pandas"]
     return keras
 
 
