@@ -127,10 +127,10 @@ def e4(scores, matrix) -> None:
         print("Not yet. The matrix is not that of matching: its diagonal gives another score.")
     elif np.ptp(np.sum(matrix, axis=1)):
         print("Not yet. Rows are the truth: there are as many test patterns of each phase.")
-    elif max(scores, key=scores.get) != "network" or scores["matching"] > 0.9:
+    elif (best := max(scores, key=scores.get)) == "matching" or scores["matching"] > 0.9:
         print("Not yet. Were ideal patterns, training and test patterns all made of zirconia?")
     else:
         both = np.array(matrix) + np.transpose(matrix)
         np.fill_diagonal(both, 0)
         one, other = np.unravel_index(both.argmax(), both.shape)
-        print(f"Right. Here the network leads; phases {one} and {other} are told apart worst.")
+        print(f"Right. Here {best} leads; phases {one} and {other} are told apart worst.")
