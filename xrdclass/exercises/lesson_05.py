@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..noise import Noise, add_noise
+from ..patterns import resample
 from ..training import Classifier
 from .checking import check, unusable
 from .lesson_04 import tried
@@ -62,7 +63,9 @@ def e2(alone, classifier: Classifier, patterns) -> None:
         return
     right = {}
     for part in PARTS:
-        answers = classifier.predict(add_noise(patterns, only(part), seed=2).intensity)
+        noisy = add_noise(patterns, only(part), seed=2)
+        seen = [resample(noisy.grid.two_theta, x, classifier.grid) for x in noisy.intensity]
+        answers = classifier.predict(seen)
         right[part] = np.mean(answers.argmax(axis=1) == patterns.labels)
     off = [part for part in PARTS if abs(alone[part] - right[part]) > 0.12]
     if off and all(abs(alone[p] - 100 * right[p]) < 12 for p in PARTS):
@@ -94,10 +97,9 @@ def e3(frozen, network, random_start) -> None:
     if frozen.network is not network:
         print("Not yet. That trained another network: hand yours to fit as network=network.")
         return
-    convolution = next(i for i, v in enumerate(network.layers) if "conv" in type(v).__name__.lower())
+    convolution = next(i for i, layer in enumerate(network.layers) if layer.get_weights())
     weightless = [i for i, v in enumerate(network.layers[:convolution]) if not v.trainable]
-    same = np.array_equal(network.layers[convolution].get_weights()[0], random_start)
-    if same:
+    if np.array_equal(network.layers[convolution].get_weights()[0], random_start):
         print("Right: trained, and the first convolution is as it was at the random start.")
     elif not network.layers[convolution].trainable:
         print("Not yet. It was frozen after the call of fit, so it was trained.")

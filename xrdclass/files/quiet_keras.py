@@ -11,7 +11,7 @@ def import_keras():
     """The module `keras`.
 
     TensorFlow writes messages to the process's error stream before any log level is read; they
-    are held back here, and shown if the import fails. Pandas and scikit-learn, which both would load
+    are held back here, and shown if the import fails. Pandas and scikit-learn, which it would load
     for nothing that is used here, are hidden meanwhile: 65 MB.
     """
     if "keras" in sys.modules and "tensorflow" in sys.modules:
