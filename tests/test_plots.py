@@ -87,7 +87,6 @@ FIGURES = {
     "history": lambda: plots.plot_history(
         {"clean": {"loss": [2, 1], "accuracy": [0.5, 1], "val_loss": [2, 2]}}
     ),
-    "kernels": lambda: plots.plot_kernels({"before": RNG.normal(size=(15, 1, 8))}, 0.05),
     "confusion": lambda: plots.plot_confusion(np.diag([3, 4, 0]), ["a", "b", "c"]),
     "occlusion": lambda: plots.plot_occlusion(
         GRID.two_theta, IDEAL.intensity[0], np.arange(21, 59), RNG.random(38), lines(PHASES[0])

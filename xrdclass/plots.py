@@ -255,28 +255,6 @@ def plot_lines(lines_by_name: dict, xlim=(5, 90), labelled: int = 4):
     return figure
 
 
-def plot_kernels(kernels: dict, step: float):
-    """Filters of a first layer, small multiples on one scale, a row for each name.
-
-    ``kernels`` maps a name to (points, 1, filters); ``step`` is in degrees from point to point.
-    """
-    widest = max(np.shape(row)[2] for row in kernels.values())
-    size = (1.15 * widest, 1.25 * len(kernels) + 0.3)
-    figure, panels = new_figure(
-        len(kernels), widest, figsize=size, sharex=True, sharey=True, squeeze=False
-    )
-    for row, (name, filters) in zip(panels, kernels.items(), strict=True):
-        offset = (np.arange(len(filters)) - (len(filters) - 1) / 2) * step
-        for axes, kernel in zip(row, np.asarray(filters)[:, 0].T, strict=False):
-            axes.axhline(0, color="0.8", lw=0.8)
-            axes.plot(offset, kernel)
-            axes.set_xticks([0])
-        row[0].set_ylabel(name)
-    figure.supxlabel(f"offset, {offset[0]:.2f} to {offset[-1]:.2f} degrees", fontsize=10)
-    figure.supylabel("weight", fontsize=10)
-    return figure
-
-
 def plot_confusion(matrix, names, title=None):
     """A confusion matrix with its counts written in; rows are the truth."""
     matrix = np.asarray(matrix)
