@@ -23,6 +23,7 @@ from pymatgen.core import Lattice, Structure
 
 from xrdclass.diffraction import radiation
 from xrdclass.errors import UserError
+from xrdclass.evaluation import in_percent
 from xrdclass.identify.evidence import USUAL, Calibration
 from xrdclass.identify.foreign import invent_crystals
 from xrdclass.identify.mixtures import MIXTURE_GRID, MixtureSource
@@ -137,11 +138,8 @@ def timed(scan, phases, **options):
 
 
 def interval(hits: int, n: int) -> str:
-    """A share with its 95 % interval (Wilson 1927, J. Am. Stat. Assoc. 22, 209-212), in %."""
-    z, share = 1.96, hits / max(n, 1)
-    middle = (share + z**2 / 2 / n) / (1 + z**2 / n)
-    half = z / (1 + z**2 / n) * np.sqrt(share * (1 - share) / n + z**2 / 4 / n**2)
-    return f"{100 * share:.1f} % ({100 * (middle - half):.1f} to {100 * (middle + half):.1f})"
+    """A share with its 95 % interval, in % to a tenth."""
+    return "{:.1f} % ({:.1f} to {:.1f})".format(*in_percent(hits, n, text=False))
 
 
 def weighed(args) -> tuple[float, float]:
