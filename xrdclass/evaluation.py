@@ -66,15 +66,8 @@ def calibration(probability, labels, bins: int = 10):
     Guo et al. (2017), Proc. ICML, PMLR 70, 1321-1330: patterns are sorted into bins by the
     certainty of the answer; the error is the mean gap, weighted by the patterns in each bin.
 
-    Parameters
-    ----------
-    probability : float, (n, classes)
-    labels : int, (n,)
-
-    Returns
-    -------
-    certainty, accuracy, count : float, float, int, (filled bins,)
-    error : float
+    ``probability`` is (n, classes), ``labels`` are int, (n,).  Returned are certainty, accuracy and
+    count of each filled bin, and the error.
     """
     probability, labels = np.asarray(probability), np.asarray(labels)
     if len(probability) == 0:
@@ -116,16 +109,8 @@ def mix(patterns: PatternSet, first, second, fraction) -> np.ndarray:
     """Mixtures by intensity: ``fraction`` of one pattern and the rest of another.
 
     Each pattern is scaled to a strongest point of 1 first, so that the fraction is one of peak
-    heights, not of weight.
-
-    Parameters
-    ----------
-    first, second : int, (n,), indices into ``patterns``
-    fraction : float or (n,), of the first
-
-    Returns
-    -------
-    float32, (n, points)
+    heights, not of weight.  ``first`` and ``second`` are indices into ``patterns``, int, (n,), the
+    fraction is one number or (n,); the mixtures are float32, (n, points).
     """
     fraction = np.broadcast_to(np.asarray(fraction, dtype=np.float32), np.shape(first))[:, None]
     a, b = min_max_scale(patterns.intensity[first]), min_max_scale(patterns.intensity[second])
