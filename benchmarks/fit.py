@@ -207,7 +207,8 @@ def asked(args, phases, seed, n, **given):
     source = MixtureSource(phases, invent_crystals(300, seed + 1), seed)
     if args.alone:
         return alone(phases, source, n, **given)
-    return fitted(load_model(), source, n, **given)
+    model = load_model()
+    return fitted(model, source, n, expect=model.names if args.expected else (), **given)
 
 
 def calibrate(args):
@@ -404,6 +405,9 @@ def main():
     parser.add_argument("--samples", type=int, default=200, help="simulated ones (%(default)s)")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--least", type=float, default=0.02, help="probability that is shown")
+    parser.add_argument(
+        "--expected", action="store_true", help="expect all phases, absent ones too"
+    )
     parser.add_argument("--alone", action="store_true", help="fit all phases, ask no network")
     args = parser.parse_args()
     PARTS[args.part](args)

@@ -132,15 +132,21 @@ class Fitted(NamedTuple):
 
 
 def fitted(
-    identifier: Identifier, source: MixtureSource, n: int, progress=None, desc="fitting", **given
+    identifier: Identifier,
+    source: MixtureSource,
+    n: int,
+    progress=None,
+    desc="fitting",
+    expect=(),
+    **given,
 ) -> Iterator[Fitted]:
-    """Draw ``n`` mixtures, as ``given`` to `MixtureSource.draw`, and fit what is proposed."""
+    """Draw ``n`` mixtures, as ``given`` to `MixtureSource.draw`; fit what is proposed, expected."""
     with _bar(progress, n, desc) as bar:
         for drawn in _portions(source, n, **given):
             proposals, seen = identifier.propose(drawn.counts, drawn.covered), visible(drawn)
             for i, covered in enumerate(drawn.covered):
                 scan = Scan(MIXTURE_GRID.two_theta[covered], drawn.counts[i, covered])
-                fit = identifier.fit(scan, proposals[i])
+                fit = identifier.fit(scan, proposals[i], expect=expect)
                 truth = drawn.present[i], drawn.foreign[i], seen[i], drawn.height[i]
                 yield Fitted(*truth, proposals[i], fit)
                 bar.update(1)
