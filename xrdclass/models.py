@@ -13,10 +13,7 @@ def original_cnn(n_points: int, n_classes: int):
     50 dense ReLU units; softmax. For 8501 points and 5 classes it has 860,753 parameters, nearly
     all of them in the first dense layer.
 
-    Returns
-    -------
-    keras.Sequential
-        From (n, n_points, 1), scaled to 0...1, to (n, n_classes) probabilities.
+    From (n, n_points, 1), scaled to 0...1, to (n, n_classes) probabilities.
     """
     layers = import_keras().layers
     network = [layers.Input((n_points, 1))]
@@ -40,10 +37,7 @@ def compact_cnn(n_points: int, n_classes: int):
     least 850 numbers are left, or all. Then three convolutions with 8, 16 and 16 filters, and two
     dense layers. A small part of the original's arithmetic.
 
-    Returns
-    -------
-    keras.Sequential
-        From (n, n_points, 1), scaled to 0...1, to (n, n_classes) probabilities.
+    From (n, n_points, 1), scaled to 0...1, to (n, n_classes) probabilities.
     """
     layers = import_keras().layers
     network = [
@@ -69,10 +63,7 @@ def identifier_cnn(n_points: int, n_outputs: int):
     The first layer moves in steps of four points; batch normalisation after each convolution.
     About 1.6 MB of weights for 1850 points.
 
-    Returns
-    -------
-    keras.Model
-        From (n, n_points, 2), signal and coverage, to (n, n_outputs) probabilities.
+    From (n, n_points, 2), signal and coverage, to (n, n_outputs) probabilities.
     """
     layers = import_keras().layers
     x = inputs = layers.Input((n_points, 2))
