@@ -57,7 +57,7 @@ def answer_each(
     work : from a list of scans to as many results
     describe : from a result to what is printed, a dictionary
     picture : called with a scan, its result and the name of its picture; None draws none
-    names : of the pictures; those of the files if None
+    names : of the pictures; without them those of the files
 
     Yields
     ------
@@ -83,10 +83,7 @@ def answer_each(
 
 
 def answer_side_by_side(jobs: int, paths, prepare: Callable, *arguments) -> Iterator:
-    """What `answer_each` yields, in its order, by several processes.
-
-    ``prepare(*arguments)`` gives first its functions, from read to picture, once in each process.
-    """
+    """What `answer_each` yields, in order, by processes that get read to picture from `prepare`."""
     import multiprocessing
     from concurrent.futures import ProcessPoolExecutor
 
