@@ -10,8 +10,18 @@ export PYDEVD_DISABLE_FILE_VALIDATION ?= 1
 export PYTHONUNBUFFERED := 1
 
 TRIALS := $(sort oldest newest $(patsubst tools/check_%.py,%,$(wildcard tools/check_*.py)))
-TESTS := -m pytest tests xrdclass notebooks --nbval --nbval-current-env \
-    --nbval-sanitize-with tests/nbval_sanitize.cfg --nbval-cell-timeout 300 --durations 15
+
+# Side by side, as two cores carry: the lessons cell by cell, and all else. Status 5 is pytest's
+# for "nothing was chosen", as ARGS="-k 03_" may choose only lessons.
+define TESTS
+	@mkdir -p build
+	@$(1) -m pytest tests xrdclass --durations 15 $(ARGS) > build/units.log 2>&1 & units=$$!; \
+	trap 'kill $$units' INT TERM; \
+	$(1) -m pytest notebooks --nbval --nbval-current-env --nbval-cell-timeout 300 --durations 15 \
+	    --nbval-sanitize-with tests/nbval_sanitize.cfg -o cache_dir=build/cells $(ARGS); cells=$$?; \
+	wait $$units; units=$$?; cat build/units.log; \
+	case $$cells$$units in 00|05|50) ;; *) exit 1 ;; esac
+endef
 
 MAKEFLAGS += --no-print-directory
 .NOTPARALLEL:
@@ -31,8 +41,8 @@ lab: venv ## open JupyterLab at lesson 01
 	@$(PY) -m jupyterlab $(firstword $(sort $(wildcard notebooks/01_*.ipynb)) notebooks) $(ARGS)
 
 test: venv ## unit tests, notebook structure, and every stored output compared with a fresh run
-	@echo "Testing: the package and its examples, the repository, then the notebooks cell by cell"
-	@$(PY) $(TESTS) $(ARGS)
+	@echo "Testing the notebooks cell by cell; beside them, what is shown last, all else"
+	$(call TESTS,$(PY))
 
 notebooks: venv ## for maintainers: run the lessons and store their outputs and figures (ONLY="05")
 	@$(PY) tools/run_lessons.py --in-place --figures $(if $(ONLY),--only $(ONLY)) $(ARGS)
@@ -59,7 +69,7 @@ model: venv
 	    --out xrdclass/networks/tio2.npz --force $(ARGS)
 
 check-oldest check-newest: check-%: venv-%
-	@build/$*/bin/python $(TESTS) $(ARGS)
+	$(call TESTS,build/$*/bin/python)
 
 check-browser check-supply: check-%: venv-%
 check-%: tools/check_%.py venv

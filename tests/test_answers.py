@@ -13,6 +13,7 @@ from xrdclass.answers import (
     PRINTERS,
     _distinct,
     answer_each,
+    answer_side_by_side,
     describe_finding,
     picture_of_finding,
     printable,
@@ -43,6 +44,17 @@ def read(path):
 
 def answered(paths, picture=None):
     return list(answer_each(paths, read, identify, describe_finding, picture))
+
+
+def prepare(describe):
+    return read, identify, describe, None
+
+
+def test_two_processes_answer_in_order_what_one_does():
+    paths = ["one", "broken", "beside", "fault", *map(str, range(2 * CHUNK)), "unreadable"]
+    found = list(answer_side_by_side(2, paths, prepare, describe_finding))
+    assert [a for a, _ in found] == [a for a, _ in answered(paths)]
+    assert [str(p) for _, p in found] == [str(p) for _, p in answered(paths)]
 
 
 def test_a_fault_of_ours_is_a_sentence_and_costs_one_scan():

@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from xrdclass.errors import DataError
 from xrdclass.noise import (
-    BLOCK,
     Noise,
     add_noise,
     air_scattering,
@@ -35,6 +35,33 @@ def test_counts_have_mean_and_variance_as_expected(expected):
     assert abs(counts.var() - expected) < 5 * np.sqrt((expected + 2 * expected**2) / n)
 
 
+@pytest.mark.parametrize("expected", [0.3, 2.5, 7.9, 8, 9, 12, 40, 300, 10_000])
+def test_counts_follow_poissons_law(expected):
+    """Each number of counts as often as the law says, by Pearson's chi-squared."""
+    follows(poisson_counts(np.full(300_000, expected), 1), expected)
+
+
+def test_rare_counts_are_as_frequent_as_they_should_be():
+    """Four million: some hundred lie more than four standard deviations away."""
+    follows(poisson_counts(np.full(4_000_000, 1000.0), 2), 1000)
+
+
+@pytest.mark.parametrize("strongest", [4.0, 9.0, 30.0, 900.0])
+def test_noisy_patterns_follow_poissons_law(strongest):
+    noise = Noise(**NOTHING_ELSE, counts=(strongest, strongest))
+    follows(add_noise(patterns(300, level=1), noise).intensity.ravel().astype(int), strongest)
+
+
+def follows(counts, expected):
+    """Numbers of counts that are expected less than ten times are taken together."""
+    law = stats.poisson(expected)
+    low, high = (end(10 / counts.size) for end in (law.ppf, law.isf))
+    kept = np.clip(counts, low, high).astype(int) - int(low)
+    times = len(counts) * law.pmf(np.arange(low, high + 1))
+    times[0], times[-1] = len(counts) * law.cdf(low), len(counts) * law.sf(high - 1)
+    assert stats.chisquare(np.bincount(kept, minlength=len(times)), times).pvalue > 1e-4
+
+
 def test_a_low_flat_baseline_is_not_biased():
     """Half a count expected: normal noise clipped at zero would lift the baseline by 0.1."""
     n, strongest = 400, 100.0
@@ -58,7 +85,7 @@ def test_noise_of_a_part_of_the_strongest_peak():
 
 
 def test_noisy_patterns_are_counts_and_keep_what_is_known():
-    clean = patterns(BLOCK + 3)
+    clean = patterns(35)
     clean.parameters["domain_size"] = np.arange(len(clean), dtype=float)
     found = add_noise(clean, seed=1)
     assert (found.intensity >= 0).all() and np.array_equal(
@@ -85,11 +112,11 @@ def test_background_is_added_at_the_drawn_height():
 
 
 def test_same_seed_same_counts():
-    one, same, other = (add_noise(patterns(BLOCK + 2), seed=seed) for seed in (4, 4, 5))
+    one, same, other = (add_noise(patterns(34), seed=seed) for seed in (4, 4, 5))
     assert np.array_equal(one.intensity, same.intensity)
     assert not np.array_equal(one.intensity, other.intensity)
     assert not np.array_equal(one.intensity[0], one.intensity[1])
-    assert not np.array_equal(one.intensity[0], one.intensity[BLOCK])
+    assert not np.array_equal(one.intensity[0], one.intensity[32])
 
 
 def test_the_scale_of_clean_patterns_does_not_matter():

@@ -63,16 +63,11 @@ def ask(python, *arguments, **environment):
 
 def verdicts(threads: int, seeds: int) -> dict:
     """Scan -> verdict of the shipped network, and of a network trained with each seed."""
-    import tensorflow  # threads are set before anything is computed
-
     from xrdclass import rruff
     from xrdclass.identify.identifier import Identifier
     from xrdclass.patterns import split
     from xrdclass.scans import read_scan
-    from xrdclass.training import fit
 
-    tensorflow.config.threading.set_intra_op_parallelism_threads(threads)
-    tensorflow.config.threading.set_inter_op_parallelism_threads(threads)
     titania = [p.scan for p in rruff.find_patterns() if p.phase]
     titania += [rruff.stand_in(entry).scan for entry in rruff.CATALOGUE if entry.phase]
     folder = os.environ.get("XRDCLASS_DATA")
@@ -86,6 +81,13 @@ def verdicts(threads: int, seeds: int) -> dict:
             [round(p, 3) for p in finding.probability.values()],
         ]
     noisy = add_noise(simulate(load_phases(), 120, ORIGINAL, seed=1), seed=2)
+    if seeds:  # only these networks need TensorFlow
+        import tensorflow
+
+        from xrdclass.training import fit
+
+        tensorflow.config.threading.set_intra_op_parallelism_threads(threads)
+        tensorflow.config.threading.set_inter_op_parallelism_threads(threads)
     for seed in range(seeds):
         classifier = fit(*split(noisy, 1 / 6, seed=3), epochs=15, seed=seed, progress=False)
         for i, finding in enumerate(classifier.identify(titania)):
@@ -96,7 +98,11 @@ def verdicts(threads: int, seeds: int) -> dict:
 
 def compare_verdicts(seeds: int) -> dict:
     """Verdicts with one thread and with two, and between the seeds of training."""
-    one, two = (ask(sys.executable, "verdicts", n, seeds) for n in (1, 2))
+    libraries = ("OPENBLAS", "OMP", "MKL", "VECLIB_MAXIMUM")
+    one, two = (
+        ask(sys.executable, "verdicts", n, seeds, **{f"{x}_NUM_THREADS": str(n) for x in libraries})
+        for n in (1, 2)
+    )
     assert list(one) == list(two)
     counts = {
         "verdicts of the shipped network": sum("seed" not in key for key in one),

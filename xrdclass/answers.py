@@ -6,6 +6,7 @@ import csv
 import itertools
 import json
 import math
+import signal
 import sys
 import textwrap
 import warnings
@@ -45,7 +46,7 @@ def attempt(action: Callable, *arguments):
 
 
 def answer_each(
-    paths, read: Callable, work: Callable, describe: Callable, picture: Callable | None
+    paths, read: Callable, work: Callable, describe: Callable, picture: Callable | None, names=None
 ) -> Iterator:
     """An answer for each file, and what failed with it, or None.
 
@@ -56,13 +57,14 @@ def answer_each(
     work : from a list of scans to as many results
     describe : from a result to what is printed, a dictionary
     picture : called with a scan, its result and the name of its picture; None draws none
+    names : of the pictures; without them those of the files
 
     Yields
     ------
     answer : dict, as printed by ``--format json``
     problem : UserError or None
     """
-    names = _distinct(Path(path).stem for path in paths)
+    names = iter(names or _distinct(Path(path).stem for path in paths))
     remaining = iter(paths)
     while chunk := list(itertools.islice(remaining, CHUNK)):
         scans = [attempt(read, path) for path in chunk]
@@ -78,6 +80,30 @@ def answer_each(
                     drawn = attempt(picture, scan, result, name)
                     problem = drawn if isinstance(drawn, UserError) else None
             yield answer, problem
+
+
+def answer_side_by_side(jobs: int, paths, prepare: Callable, *arguments) -> Iterator:
+    """What `answer_each` yields, in order, by processes that get read to picture from `prepare`."""
+    import multiprocessing
+    from concurrent.futures import ProcessPoolExecutor
+
+    names = list(_distinct(Path(path).stem for path in paths))
+    parts = [[x[i : i + CHUNK] for x in (paths, names)] for i in range(0, len(paths), CHUNK)]
+    spawn = multiprocessing.get_context("spawn")
+    pool = ProcessPoolExecutor(jobs, spawn, _prepare, (prepare, *arguments))
+    try:
+        yield from itertools.chain.from_iterable(pool.map(_answer_part, parts))
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _prepare(prepare, *arguments):
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that waits
+    _answer_part.functions = prepare(*arguments)[:4]
+
+
+def _answer_part(part):
+    return list(answer_each(part[0], *_answer_part.functions, part[1]))
 
 
 def _work(work, scans):

@@ -13,18 +13,13 @@ def original_cnn(n_points: int, n_classes: int):
     50 dense ReLU units; softmax. For 8501 points and 5 classes it has 860,753 parameters, nearly
     all of them in the first dense layer.
 
-    Returns
-    -------
-    keras.Sequential
-        From (n, n_points, 1), scaled to 0...1, to (n, n_classes) probabilities.
+    From (n, n_points, 1), scaled to 0...1, to (n, n_classes) probabilities.
     """
     layers = import_keras().layers
     network = [layers.Input((n_points, 1))]
     for size in (35, 25, 15):
-        network += [
-            layers.Conv1D(16, size, padding="same", activation="relu"),
-            layers.MaxPooling1D(2),
-        ]
+        convolution = layers.Conv1D(16, size, padding="same", activation="relu")
+        network += [convolution, layers.MaxPooling1D(2)]
     network += [
         layers.Flatten(),
         layers.Dense(50, activation="relu"),
@@ -33,26 +28,24 @@ def original_cnn(n_points: int, n_classes: int):
     return import_keras().Sequential(network, name="original_cnn")
 
 
-def compact_cnn(n_points: int, n_classes: int, average: int = 5):
+def compact_cnn(n_points: int, n_classes: int, average: int | None = None):
     """A network that averages neighbouring points first: a peak is some fifteen points wide.
 
-    ``average`` points become one, which also averages counting noise; then three convolutions with
-    16, 32 and 32 filters, and two dense layers. A small part of the original's arithmetic.
+    ``average`` points become one, which also averages counting noise: ten of the usual grid, of
+    any other as many as leave 850 numbers. Then three convolutions with 8, 16 and 16 filters, and
+    two dense layers. A small part of the original's arithmetic.
 
-    Returns
-    -------
-    keras.Sequential
-        From (n, n_points, 1), scaled to 0...1, to (n, n_classes) probabilities.
+    From (n, n_points, 1), scaled to 0...1, to (n, n_classes) probabilities.
     """
     layers = import_keras().layers
     network = [
         layers.Input((n_points, 1)),
-        layers.AveragePooling1D(average, padding="same"),
-        layers.Conv1D(16, 15, strides=2, padding="same", activation="relu"),
+        layers.AveragePooling1D(average or max(1, n_points // 850), padding="same"),
+        layers.Conv1D(8, 15, strides=2, padding="same", activation="relu"),
         layers.MaxPooling1D(2),
-        layers.Conv1D(32, 9, padding="same", activation="relu"),
+        layers.Conv1D(16, 9, padding="same", activation="relu"),
         layers.MaxPooling1D(2),
-        layers.Conv1D(32, 9, padding="same", activation="relu"),
+        layers.Conv1D(16, 9, padding="same", activation="relu"),
         layers.MaxPooling1D(2),
         layers.Flatten(),
         layers.Dropout(0.3),
@@ -68,19 +61,12 @@ def identifier_cnn(n_points: int, n_outputs: int):
     The first layer moves in steps of four points; batch normalisation after each convolution.
     About 1.6 MB of weights for 1850 points.
 
-    Returns
-    -------
-    keras.Model
-        From (n, n_points, 2), signal and coverage, to (n, n_outputs) probabilities.
+    From (n, n_points, 2), signal and coverage, to (n, n_outputs) probabilities.
     """
     layers = import_keras().layers
     x = inputs = layers.Input((n_points, 2))
-    for filters, size, stride, pool in (
-        (32, 16, 4, 1),
-        (48, 7, 1, 2),
-        (64, 5, 1, 2),
-        (64, 5, 1, 1),
-    ):
+    blocks = ((32, 16, 4, 1), (48, 7, 1, 2), (64, 5, 1, 2), (64, 5, 1, 1))
+    for filters, size, stride, pool in blocks:
         x = layers.Conv1D(filters, size, strides=stride, padding="same", use_bias=False)(x)
         # With Keras's momentum of 0.99 the averages lag hundreds of steps behind: a short training
         # would end with a network that answers nearly the same to everything.
@@ -96,7 +82,7 @@ def identifier_cnn(n_points: int, n_outputs: int):
 
 NETWORKS = {"compact": compact_cnn, "original": original_cnn}
 
-#: The fewest points of a pattern: `compact_cnn` pools 80 of them into one.
+#: The fewest points of a pattern: `compact_cnn` pools 16 of them into one, and five are left.
 SMALLEST = 80
 
 

@@ -180,22 +180,11 @@ def simulate(
 ) -> PatternSet:
     """Clean patterns of every phase, each with a strongest point of 1.
 
-    Parameters
-    ----------
-    phases : the phases, in the order of their labels
-    n_per_phase : patterns of each
-    variation : the ranges to draw from
-    grid : the two-theta axis
-    wavelength : a name such as "Cu" or a length in Å
-    seed : the same seed gives the same patterns bit for bit
-    progress : a progress bar such as `tqdm`, called with the stream of batches and their ``total``
-
-    Returns
-    -------
-    PatternSet
-        ``n_per_phase`` patterns of the first phase, then of the second, and so on. Its
-        ``parameters`` hold what was drawn: strain (n, 3, 3), texture_r, texture_axis (n, 3),
-        domain_size, micro_strain, eta, caglioti (n, 3), zero_shift, displacement.
+    ``n_per_phase`` patterns of the first phase, then of the second, and so on. The same seed gives
+    the same patterns bit for bit. ``wavelength`` is a name such as "Cu" or a length in Å;
+    ``progress`` a bar such as `tqdm`, called with the stream of batches and their ``total``.
+    The result's ``parameters`` hold what was drawn: strain (n, 3, 3), texture_r, texture_axis
+    (n, 3), domain_size, micro_strain, eta, caglioti (n, 3), zero_shift, displacement.
     """
     batches = simulate_batches(phases, n_per_phase, variation, grid, wavelength, seed)
     if progress is not None:
@@ -204,12 +193,7 @@ def simulate(
 
 
 def simulate_batches(
-    phases: Sequence[Phase],
-    n_per_phase: int,
-    variation: Variation = ORIGINAL,
-    grid: TwoThetaGrid = DEFAULT_GRID,
-    wavelength="Cu",
-    seed: int = 0,
+    phases, n_per_phase, variation=ORIGINAL, grid=DEFAULT_GRID, wavelength="Cu", seed=0
 ) -> Iterator[PatternSet]:
     """The patterns of `simulate` as a stream of small sets, the phases taking turns."""
     if not phases or n_per_phase < 1:
@@ -265,10 +249,8 @@ def draw(table: Reflections, variation: Variation, n: int, rng) -> dict[str, np.
 def peaks(table: Reflections, drawn: dict, variation: Variation, source: Radiation):
     """Peak positions, areas and widths of patterns with the drawn parameters.
 
-    Returns
-    -------
-    two_theta, area, fwhm : float, (n, peaks); degrees, arbitrary units, degrees. Twice as many
-        peaks as reflections if the doublet is resolved. Peaks out of reach have area 0.
+    ``two_theta, area, fwhm``, (n, peaks), in degrees, arbitrary units and degrees. Twice as many
+    peaks as reflections if the doublet is resolved. Peaks out of reach have area 0.
     """
     theta, area, metric = bragg(table, source.mean, drawn["strain"])
     area = area * _texture_factor(table, drawn, variation, metric)
@@ -330,20 +312,12 @@ def simulate_block(plan: Plan, job: tuple[int, int, int]) -> PatternSet:
 def render(
     grid: TwoThetaGrid, two_theta, area, fwhm, profile="gaussian", eta=0.5, tolerance=TOLERANCE
 ) -> np.ndarray:
-    """Put peaks onto a grid.
+    """Peaks on a grid, float32, (n, grid.n_points): over degrees a peak's integral is its area.
 
-    Parameters
-    ----------
-    grid : TwoThetaGrid
-    two_theta, area, fwhm : float, (n, peaks); degrees, intensity times degrees, degrees.
-        Widths below two steps count as two steps, so that no peak falls between the points.
-    profile : one of `PROFILES`
-    eta : float or (n,), for the pseudo-Voigt and Voigt profiles
-    tolerance : a peak is rendered as far as it rises above this part of the strongest one
-
-    Returns
-    -------
-    float32, (n, grid.n_points), intensity: the integral of a peak over degrees is its area
+    ``two_theta``, ``area`` and ``fwhm`` are (n, peaks), in degrees, intensity times degrees, and
+    degrees; widths below two steps count as two, so that no peak falls between the points.
+    ``profile`` is one of `PROFILES`, ``eta`` a float or (n,). A peak is rendered as far as it rises
+    above ``tolerance`` times the strongest one.
     """
     if profile not in PROFILES:
         raise DataError(f"profile must be one of {', '.join(PROFILES)}; got {profile!r}.")
