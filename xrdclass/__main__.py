@@ -62,118 +62,6 @@ class _Parser(argparse.ArgumentParser):
         self.exit(2, f"{self.prog}: {message}. See '{self.prog} --help'.\n")
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(
-        prog="xrdclass",
-        description="Tell crystal phases apart by their powder X-ray diffraction patterns.",
-    )
-    parser.add_argument("--version", action="version", version=f"xrdclass {__version__}")
-    commands = parser.add_subparsers(required=True, metavar="COMMAND", parser_class=_Parser)
-
-    def command(name, run, text):
-        sub = commands.add_parser(name, help=text, description=text)
-        sub.set_defaults(run=run)
-        return sub
-
-    sub = command("simulate", _simulate, "Simulate patterns of the phases in a folder of CIFs.")
-    sub.add_argument("cif_dir", nargs="?", help="folder of CIF files; default: the TiO2 phases")
-    sub.add_argument("--out", help="pattern file to write, .npz")
-    sub.add_argument("--npy", metavar="DIR", help="also write x_train.npy and so on into a folder")
-    sub.add_argument("--two-theta", nargs=2, type=float, default=(5.0, 90.0), metavar="DEGREES")
-    sub.add_argument("--step", type=float, default=0.01, help="degrees (%(default)s)")
-    sub.add_argument("--wavelength", default="Cu", help="Cu, Co, Mo, Fe, Cr or Å (%(default)s)")
-    sub.add_argument("--strain", type=float, default=0.04, help="largest strain (%(default)s)")
-    sub.add_argument("--texture", type=float, default=0.8, help="strongest, 0-1 (%(default)s)")
-    sub.add_argument("--domain-sizes", nargs=2, type=float, default=(20.0, 50.0), metavar="NM")
-    sub.add_argument("--profile", default="gaussian", help="peak shape (%(default)s)")
-    sub.add_argument("--k-alpha2", action="store_true", help="resolve the doublet")
-    sub.add_argument("--n-train", type=_count, default=100, help="a phase (%(default)s)")
-    sub.add_argument("--n-val", type=_whole, default=20, help="a phase (%(default)s)")
-    sub.add_argument("--seed", type=_whole, default=0)
-    sub.add_argument("--force", action="store_true", help="overwrite existing files")
-
-    sub = command("add-noise", _add_noise, "Add background and counting noise to patterns.")
-    sub.add_argument("patterns", help="pattern file, .npz")
-    sub.add_argument("--out", required=True, help="pattern file to write, .npz")
-    sub.add_argument(
-        "--noise",
-        nargs=2,
-        type=float,
-        default=(0.01, 0.05),
-        metavar="PART",
-        help="counting noise of the strongest peak, smallest and largest (0.01 0.05)",
-    )
-    sub.add_argument("--seed", type=_whole, default=0)
-    sub.add_argument("--force", action="store_true", help="overwrite an existing file")
-
-    sub = command("train", _train, "Train a network on patterns.")
-    sub.add_argument("patterns", help="pattern file, .npz")
-    sub.add_argument("--out", required=True, help="classifier file to write, .keras")
-    sub.add_argument("--network", default="compact", help="compact or original (%(default)s)")
-    sub.add_argument("--epochs", type=_count, default=15, help="(%(default)s)")
-    sub.add_argument("--batch-size", type=_count, default=32, help="(%(default)s)")
-    sub.add_argument("--seed", type=_whole, default=0)
-    sub.add_argument("--force", action="store_true", help="overwrite an existing file")
-
-    sub = command(
-        "train-identifier",
-        _train_identifier,
-        "Train a network that may also say 'none' or 'several', as identify uses for TiO2.",
-    )
-    sub.add_argument("cif_dir", nargs="?", help="folder of CIF files; default: the TiO2 phases")
-    sub.add_argument("--out", required=True, help="identifier file to write, .npz")
-    sub.add_argument("--samples", type=_count, default=60_000, help="mixtures (%(default)s)")
-    sub.add_argument("--rounds", type=_count, default=3, help="portions of them (%(default)s)")
-    sub.add_argument("--crystals", type=_count, default=800, help="invented (%(default)s)")
-    sub.add_argument("--judged", type=_count, default=4000, help="mixtures (%(default)s)")
-    sub.add_argument("--strain", type=float, help="largest change of a cell length, relative")
-    sub.add_argument("--domain-sizes", nargs=2, type=float, metavar="NM", help="of crystallites")
-    sub.add_argument("--two-theta", nargs=2, type=float, metavar="DEGREES", help="of all scans")
-    sub.add_argument(
-        "--set",
-        nargs="+",
-        action="append",
-        default=[],
-        metavar=("NAME", "VALUE"),
-        help="another setting of the samples to expect",
-    )
-    sub.add_argument("--seed", type=_whole, default=0)
-    sub.add_argument("--force", action="store_true", help="overwrite an existing file")
-
-    sub = command("identify", _identify, "Name the phases in measured scans.")
-    sub.add_argument("--model", help="file of train or train-identifier; default: the one for TiO2")
-    _read_and_answer(sub)
-
-    sub = command("quantify", _quantify, "Weight fractions of known phases, by one fit to a scan.")
-    sub.add_argument("--phases", metavar="CIF_DIR", help="folder of CIFs; default: the TiO2 phases")
-    sub.add_argument(
-        "--least", type=float, default=0.5, help="less probable phases stay out (%(default)s)"
-    )
-    _read_and_answer(sub)
-
-    sub = command("check", _check, "Say what a folder of CIF files gives, and which are twins.")
-    sub.add_argument("cif_dir", help="folder of CIF files")
-    sub.add_argument("--wavelength", default="Cu", help="Cu, Co, Mo, Fe, Cr or Å (%(default)s)")
-
-    sub = command("rruff", _rruff, "List the RRUFF patterns and where each comes from.")
-    sub.add_argument("--download", action="store_true", help="fetch what is missing")
-    sub.add_argument("--other", action="store_true", help="also other minerals and mixtures")
-    sub.add_argument("--dir", help="folder of scans to look in; default: $XRDCLASS_DATA")
-    return parser
-
-
-def _read_and_answer(sub) -> None:
-    """The options of the commands that read scans."""
-    sub.add_argument("scans", nargs="+", metavar="SCAN", help="scan file")
-    sub.add_argument("--wavelength", help="such as Co, CoKa1, 1.789, 0.1789nm or 17.4keV")
-    sub.add_argument("--axis", help="2theta, theta, q (1/Å), q_nm (1/nm) or d (Å)")
-    sub.add_argument("--columns", nargs=2, metavar=("X", "Y"), help="numbers from 1, or names")
-    sub.add_argument("--scan", type=_count, help="which one of a file with several")
-    sub.add_argument("--format", choices=("table", "json", "csv"), default="table")
-    sub.add_argument("--plot", metavar="DIR", help="draw each scan into a folder")
-    sub.add_argument("--force", action="store_true", help="overwrite existing plots")
-
-
 def _count(text: str) -> int:
     return _whole(text, 1)
 
@@ -185,6 +73,102 @@ def _whole(text: str, smallest: int = 0) -> int:
             f"expected a whole number of at least {smallest}, got {text!r}"
         )
     return int(text)
+
+
+#: Options of several commands.
+SHARED = {
+    "cif_dir": {"nargs": "?", "help": "folder of CIF files; default: the TiO2 phases"},
+    "patterns": {"help": "pattern file, .npz"},
+    "--seed": {"type": _whole, "default": 0},
+    "--force": {"action": "store_true", "help": "overwrite existing files"},
+    "scans": {"nargs": "+", "metavar": "SCAN", "help": "scan file"},
+    "--wavelength": {"help": "such as Co, CoKa1, 1.789, 0.1789nm or 17.4keV"},
+    "--axis": {"help": "2theta, theta, q (1/Å), q_nm (1/nm) or d (Å)"},
+    "--columns": {"nargs": 2, "metavar": ("X", "Y"), "help": "numbers from 1, or names"},
+    "--scan": {"type": _count, "help": "which one of a file with several"},
+    "--format": {"choices": ("table", "json", "csv"), "default": "table"},
+    "--plot": {"metavar": "DIR", "help": "draw each scan into a folder"},
+    "--report": {"metavar": "FILE", "help": "write all answers as a page, .html"},
+}
+WRITING, READING = ("--seed", "--force"), tuple(SHARED)[3:]
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog="xrdclass",
+        description="Tell crystal phases apart by their powder X-ray diffraction patterns.",
+    )
+    parser.add_argument("--version", action="version", version=f"xrdclass {__version__}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND", parser_class=_Parser)
+
+    def command(run, text, *shared):
+        name = run.__name__[1:].replace("_", "-")
+        sub = commands.add_parser(name, help=text, description=text)
+        sub.set_defaults(run=run)
+        for flag in shared:
+            sub.add_argument(flag, **SHARED[flag])
+        return sub.add_argument
+
+    def pair(add, flag, metavar, **settings):
+        add(flag, nargs=2, type=float, metavar=metavar, **settings)
+
+    text = "Simulate patterns of the phases in a folder of CIFs."
+    add = command(_simulate, text, "cif_dir", *WRITING)
+    add("--out", help="pattern file to write, .npz")
+    add("--npy", metavar="DIR", help="also write x_train.npy and so on into a folder")
+    pair(add, "--two-theta", "DEGREES", default=(5.0, 90.0))
+    pair(add, "--domain-sizes", "NM", default=(20.0, 50.0))
+    add("--step", type=float, default=0.01, help="degrees (%(default)s)")
+    add("--wavelength", default="Cu", help="Cu, Co, Mo, Fe, Cr or Å (%(default)s)")
+    add("--strain", type=float, default=0.04, help="largest strain (%(default)s)")
+    add("--texture", type=float, default=0.8, help="strongest, 0-1 (%(default)s)")
+    add("--profile", default="gaussian", help="peak shape (%(default)s)")
+    add("--k-alpha2", action="store_true", help="resolve the doublet")
+    add("--n-train", type=_count, default=100, help="a phase (%(default)s)")
+    add("--n-val", type=_whole, default=20, help="a phase (%(default)s)")
+
+    text = "Add background and counting noise to patterns."
+    add = command(_add_noise, text, "patterns", *WRITING)
+    add("--out", required=True, help="pattern file to write, .npz")
+    text = "counting noise of the strongest peak, smallest and largest (0.01 0.05)"
+    pair(add, "--noise", "PART", default=(0.01, 0.05), help=text)
+
+    add = command(_train, "Train a network on patterns.", "patterns", *WRITING)
+    add("--out", required=True, help="classifier file to write, .keras")
+    add("--network", default="compact", help="compact or original (%(default)s)")
+    add("--epochs", type=_count, default=15, help="(%(default)s)")
+    add("--batch-size", type=_count, default=32, help="(%(default)s)")
+
+    text = "Train a network that may also say 'none' or 'several', as identify uses for TiO2."
+    add = command(_train_identifier, text, "cif_dir", *WRITING)
+    add("--out", required=True, help="identifier file to write, .npz")
+    add("--samples", type=_count, default=60_000, help="mixtures (%(default)s)")
+    add("--rounds", type=_count, default=3, help="portions of them (%(default)s)")
+    add("--crystals", type=_count, default=800, help="invented (%(default)s)")
+    add("--judged", type=_count, default=4000, help="mixtures (%(default)s)")
+    add("--strain", type=float, help="largest change of a cell length, relative")
+    pair(add, "--domain-sizes", "NM", help="of crystallites")
+    pair(add, "--two-theta", "DEGREES", help="of all scans")
+    text = "another setting of the samples to expect"
+    add("--set", nargs="+", action="append", default=[], metavar=("NAME", "VALUE"), help=text)
+
+    add = command(_identify, "Name the phases in measured scans.", *READING)
+    add("--model", help="file of train or train-identifier; default: the one for TiO2")
+
+    text = "Weight fractions of known phases, by one fit to a scan."
+    add = command(_quantify, text, *READING)
+    add("--phases", metavar="CIF_DIR", help=SHARED["cif_dir"]["help"])
+    add("--least", type=float, default=0.5, help="less probable phases stay out (%(default)s)")
+
+    add = command(_check, "Say what a folder of CIF files gives, and which are twins.")
+    add("cif_dir", help="folder of CIF files")
+    add("--wavelength", default="Cu", help="Cu, Co, Mo, Fe, Cr or Å (%(default)s)")
+
+    add = command(_rruff, "List the RRUFF patterns and where each comes from.")
+    add("--download", action="store_true", help="fetch what is missing")
+    add("--other", action="store_true", help="also other minerals and mixtures")
+    add("--dir", help="folder of scans to look in; default: $XRDCLASS_DATA")
+    return parser
 
 
 def _bar(items, total, description):
@@ -339,7 +323,7 @@ def _train_identifier(options) -> None:
 
 def _identify(options) -> int:
     _one_thread()
-    from .answers import PRINTERS, describe_finding, picture_of_finding
+    from .answers import describe_finding
     from .identify.identifier import SHIPPED, load_model
 
     model = load_model(options.model or SHIPPED)
@@ -347,18 +331,17 @@ def _identify(options) -> int:
     def identify(scans):
         return model.identify(scans, options.wavelength)
 
-    return _answer(options, identify, describe_finding, PRINTERS, model.names, picture_of_finding)
+    return _answer(options, identify, describe_finding)
 
 
 def _quantify(options) -> int:
     _one_thread()
-    from . import answers
+    from .answers import describe_refinement
     from .identify.profile import phase_lines
     from .identify.refinement import refine
     from .phases import load_phases
 
     phases = [phase_lines(phase) for phase in load_phases(options.phases)]
-    names = [phase.name for phase in phases]
 
     def quantify(scans):
         fits = []
@@ -370,8 +353,7 @@ def _quantify(options) -> int:
             fits.append(fit)
         return fits
 
-    described, drawn = answers.describe_refinement, answers.picture_of_refinement
-    return _answer(options, quantify, described, answers.WEIGHT_PRINTERS, names, drawn)
+    return _answer(options, quantify, describe_refinement)
 
 
 def _one_thread() -> None:
@@ -379,19 +361,23 @@ def _one_thread() -> None:
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 
-def _answer(options, work, describe, printers, names, draw) -> int:
-    """Read scans, work on them, print what ``describe`` says, and draw them."""
-    from .answers import CHUNK, answer_each, write_picture
+def _answer(options, work, describe) -> int:
+    """Read scans, work on them, print what ``describe`` says, draw and report them."""
+    from .answers import CHUNK, PRINTERS, answer_each, draw
     from .diffraction import radiation
     from .scans import read_scan
 
     if options.wavelength:
         radiation(options.wavelength)  # a wrong name is one error, not one a file
-    failed, picture = [], None
-    if options.plot:
+    failed, picture, report = [], None, None
+    if options.report:
+        from .reports import Report
 
-        def picture(scan, result, name):
-            write_picture(draw, scan, result, Path(options.plot) / name, options.force)
+        report = Report(check_target(options.report, options.force, ".html"))
+    if options.plot or report:
+        picture = partial(
+            draw, folder=options.plot, overwrite=options.force, keep=report is not None
+        )
 
     def read(path):
         return read_scan(path, options.wavelength, options.axis, options.columns, options.scan)
@@ -405,9 +391,16 @@ def _answer(options, work, describe, printers, names, draw) -> int:
                 failed.append(answer["file"])
                 named = Path(answer["file"]).name in str(problem)
                 _complain(f"{'' if named else answer['file'] + ': '}{problem}", 0)
+            if report:
+                report.add(answer)
+            answer.pop("picture", None)
             yield answer
 
-    printers[options.format](answers(), names, options.scans)
+    try:
+        PRINTERS[options.format](answers(), options.scans)
+    finally:  # also of what was stopped half-way
+        if report:
+            report.save(options.force)
     if failed and len(options.scans) > CHUNK:  # too many to have an eye on each
         _complain(f"{len(failed)} of {len(options.scans)} scans failed, as said above.", 1)
     return 1 if failed else 0
