@@ -2,6 +2,7 @@
 
 PY := .venv/bin/python
 ONLY ?=
+OFFLINE ?=
 ARGS ?=
 
 export TF_CPP_MIN_LOG_LEVEL ?= 3
@@ -23,8 +24,8 @@ help: ## list the targets
 	@echo "  $(TRIALS)"
 	@echo "PYTHON=python3.12 chooses the Python (3.10 to 3.13) that .venv is made with."
 
-tutorial: venv ## run every lesson in order and print the result table (ONLY="05 06": just these)
-	@$(PY) tools/run_lessons.py $(if $(ONLY),--only $(ONLY)) $(ARGS)
+tutorial: venv ## fetch the scans (not with OFFLINE=1), run all lessons, print the table (ONLY="05 06")
+	@$(PY) tools/run_lessons.py $(if $(OFFLINE),,--fetch 60) $(if $(ONLY),--only $(ONLY)) $(ARGS)
 
 lab: venv ## open JupyterLab at lesson 01
 	@$(PY) -m jupyterlab $(firstword $(sort $(wildcard notebooks/01_*.ipynb)) notebooks) $(ARGS)
@@ -54,7 +55,7 @@ clean: ## remove build/ and caches (.venv and the notebooks stay)
 
 # The shipped network, trained again from nothing: under half an hour on two cores.
 model: venv
-	@$(PY) -m xrdclass train-identifier --samples 330000 --rounds 11 --crystals 3000 --judged 12000 \
+	@$(PY) -m xrdclass train-identifier --samples 330000 --crystals 3000 --fitted 6000 \
 	    --out xrdclass/networks/tio2.npz --force $(ARGS)
 
 check-oldest check-newest: check-%: venv-%

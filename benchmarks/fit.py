@@ -19,18 +19,22 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from pymatgen.core import Lattice, Structure
 
+from xrdclass import rruff
 from xrdclass.diffraction import radiation
 from xrdclass.errors import UserError
-from xrdclass.identify.evidence import USUAL, Calibration
+from xrdclass.evaluation import in_percent
+from xrdclass.identify.evidence import Calibration
 from xrdclass.identify.foreign import invent_crystals
+from xrdclass.identify.identifier import load_model
+from xrdclass.identify.laboratory import Laboratory
 from xrdclass.identify.mixtures import MIXTURE_GRID, MixtureSource
 from xrdclass.identify.profile import AXES, phase_lines
 from xrdclass.identify.refinement import refine
+from xrdclass.identify.train import D_MIN, Fitted, fitted, visible
 from xrdclass.noise import air_scattering, chebyshev_background
 from xrdclass.patterns import TwoThetaGrid
-from xrdclass.phases import Phase, load_phases
+from xrdclass.phases import MINERALS_FOLDER, Phase, load_phases
 from xrdclass.scans import Scan, read_scan
 from xrdclass.simulation import Variation, peaks, render
 
@@ -42,32 +46,14 @@ WEIGHED = {
     "cpd-1e": (55.12, 15.25, 29.62),
     "cpd-1g": (31.37, 34.21, 34.42),
 }
-#: Space group, cell and atoms; numbers as in textbooks.
-ROUND_ROBIN = {
-    "corundum": (
-        "R-3c",
-        Lattice.hexagonal(4.7588, 12.9930),
-        {"Al": (0, 0, 0.35216), "O": (0.30624, 0, 0.25)},
-    ),
-    "zincite": (
-        "P6_3mc",
-        Lattice.hexagonal(3.2498, 5.2066),
-        {"Zn": (1 / 3, 2 / 3, 0), "O": (1 / 3, 2 / 3, 0.3819)},
-    ),
-    "fluorite": ("Fm-3m", Lattice.cubic(5.4632), {"Ca": (0, 0, 0), "F": (0.25, 0.25, 0.25)}),
-}
 SAMPLES = Variation(texture=0.0, profile="pseudo-voigt", k_alpha2=True)
-LEAST = 0.03  # less probable phases stay out of the final fit
-VISIBLE = 0.03, 6.0  # a phase counts as visible from here: part of the strongest line, over noise
+NAMED = 0.9  # a phase is named from this probability on
 
 
 def round_robin_phases() -> list[Phase]:
     """Corundum, zincite and fluorite."""
-    phases = []
-    for label, (name, (group, lattice, atoms)) in enumerate(ROUND_ROBIN.items()):
-        structure = Structure.from_spacegroup(group, lattice, list(atoms), list(atoms.values()))
-        phases.append(Phase(name, label, structure, "textbook"))
-    return phases
+    known = {phase.name: phase for phase in load_phases(MINERALS_FOLDER)}
+    return [known[name] for name in ("corundum", "zincite", "fluorite")]
 
 
 def bare_lines(phase: Phase, d_min: float = 1.1):
@@ -137,11 +123,8 @@ def timed(scan, phases, **options):
 
 
 def interval(hits: int, n: int) -> str:
-    """A share with its 95 % interval (Wilson 1927, J. Am. Stat. Assoc. 22, 209-212), in %."""
-    z, share = 1.96, hits / max(n, 1)
-    middle = (share + z**2 / 2 / n) / (1 + z**2 / n)
-    half = z / (1 + z**2 / n) * np.sqrt(share * (1 - share) / n + z**2 / 4 / n**2)
-    return f"{100 * share:.1f} % ({100 * (middle - half):.1f} to {100 * (middle + half):.1f})"
+    """A share in % with its 95 % interval."""
+    return "{:.2f} % ({:.2f} to {:.2f})".format(*in_percent(hits, n, text=False))
 
 
 def weighed(args) -> tuple[float, float]:
@@ -206,89 +189,138 @@ def print_times(times):
     print(f"ms a scan, one core: median {np.median(times):.0f}, worst {np.max(times):.0f}")
 
 
-def mixtures(n: int, seed: int, phases, **options):
-    """Drawn mixtures, the fit of all phases to each, and the milliseconds it took."""
-    prepared = [phase_lines(phase, 1.16) for phase in load_phases()]
-    drawn = MixtureSource(phases, invent_crystals(300, seed + 1), seed).draw(n, **options)
-    results, times = [], []
-    for counts, covered in zip(drawn.counts, drawn.covered, strict=True):
-        scan = Scan(MIXTURE_GRID.two_theta[covered], counts[covered])
-        result, took = timed(scan, prepared, least_probability=LEAST)
-        results.append(list(result.phases.values()))
-        times.append(took)
-    return drawn, results, np.array(times)
+def alone(phases, source, n: int, **given):
+    """Like `identify.train.fitted`, but all phases are fitted and no network is asked."""
+    prepared = [phase_lines(phase, D_MIN) for phase in load_phases()]
+    for start in range(0, n, 64):
+        drawn = source.draw(min(64, n - start), **given)
+        for i, covered in enumerate(drawn.covered):
+            scan = Scan(MIXTURE_GRID.two_theta[covered], drawn.counts[i, covered])
+            fit = refine(scan, prepared, least_probability=NAMED)
+            nothing = np.zeros(len(prepared) + 1)
+            truth = drawn.present[i], drawn.foreign[i], visible(drawn)[i], drawn.height[i]
+            yield Fitted(*truth, nothing, fit)
 
 
-def seen(drawn):
-    """Which phases' strongest lines can be seen, (n, phases + 1)."""
-    return (drawn.height >= VISIBLE[0]) & (drawn.signal_to_noise >= VISIBLE[1])
+def asked(args, phases, seed, n, **given):
+    """Samples fitted with the shipped network's proposals, or with ``--alone`` without."""
+    source = MixtureSource(phases, invent_crystals(300, seed + 1), seed)
+    if args.alone:
+        return alone(phases, source, n, **given)
+    return fitted(load_model(), source, n, **given)
 
 
 def calibrate(args):
-    """Learn the probability from one set of mixtures, and measure it with another."""
-    phases, learnt = load_phases(), USUAL
-    for seed in (args.seed, args.seed + 1):
-        drawn, results, times = mixtures(args.samples, seed, phases)
-        found = np.array([[phase.found for phase in row] for row in results])
-        features = np.array([[phase.evidence.features for phase in row] for row in results])
-        present = drawn.present[:, : len(phases)]
-        if seed == args.seed:
-            learnt = Calibration.fit(features[found], present[found].astype(float))
-            print(json.dumps(learnt.to_dict()))
-            if args.out:
-                args.out.write_text(json.dumps(learnt.to_dict()))
-    pairs = [[learnt.probability(phase.evidence) for phase in row] for row in results]
-    report(drawn, np.array(pairs), present)
-    print_times(times)
+    """Learn `evidence.USUAL`, the probability without a network, from simulated mixtures."""
+    features, truth = [], []
+    source = MixtureSource(load_phases(), invent_crystals(300, args.seed + 1), args.seed)
+    for one in alone(load_phases(), source, args.samples):
+        for label, phase in enumerate(one.fit.phases.values()):
+            if phase.evidence.gain > 0:
+                features.append(phase.evidence.features)
+                truth.append(one.present[label])
+    print(json.dumps(Calibration.fit(np.array(features), np.array(truth, float)).to_dict()))
 
 
-def report(drawn, probability, present):
-    """What is found and stated, of samples that nothing was learnt from."""
-    visible = present & seen(drawn)[:, : present.shape[1]]
+def answers(args):
+    """What is found and stated of samples as `make model` draws them."""
+    samples, start = [], time.process_time()
+    for one in asked(args, load_phases(), args.seed + 100, args.samples):
+        samples.append((one, [p.probability for p in one.fit.phases.values()]))
+    took = 1e3 * (time.process_time() - start) / len(samples)
+    k = len(samples[0][1])
+    probability = np.array([p for _, p in samples])
+    present = np.array([one.present for one, _ in samples])
+    seen = present & np.array([one.visible[:k] for one, _ in samples])
     empty = ~present.any(axis=1)
-    for threshold in (0.5, 0.7, 0.8, 0.9):
+    for threshold in (0.5, 0.8, 0.9, 0.95):
         named = probability >= threshold
-        print(
-            f"from {threshold}: visible phases found",
-            interval((named & visible).sum(), visible.sum()),
-        )
+        print(f"from {threshold}: visible phases found", interval((named & seen).sum(), seen.sum()))
         wrong = named[empty].any(axis=1).sum()
         print("   phase-free samples given one", interval(wrong, empty.sum()))
         print("   absent phases named", interval((named & ~present).sum(), (~present).sum()))
-    for low, high in ((0.2, 0.5), (0.5, 0.8), (0.8, 0.95), (0.95, 1.01)):
+    for low, high in ((0.2, 0.5), (0.5, 0.8), (0.8, 0.9), (0.9, 0.95), (0.95, 1.01)):
         inside = (probability >= low) & (probability < high)
         if inside.any():
-            print(f"stated {low} to {min(high, 1)}: {probability[inside].mean():.2f} on average; ")
+            print(f"stated {low} to {min(high, 1)}: {probability[inside].mean():.3f} on average; ")
             hits = interval(present[inside].sum(), inside.sum())
             print(f"   true {hits} of {inside.sum()}")
+    if not args.alone:
+        model = load_model()
+        more = np.array([model.is_foreign(o.fit, o.proposed) for o, _ in samples]) >= 0.5
+        foreign = np.array([one.foreign for one, _ in samples])
+        shown = foreign & np.array([one.visible[-1] for one, _ in samples])
+        print("something else found", interval((more & shown).sum(), shown.sum()))
+        print("   falsely stated", interval((more & ~foreign).sum(), (~foreign).sum()))
+    print(f"{took:.0f} ms a sample on one core, drawing included")
 
 
 def zinc(args):
     """How much is found in zinc oxide: 10,000 counts at the top, 200 of background."""
-    phases, oxide = load_phases(), round_robin_phases()[1]
+    phases, oxide = load_phases(), {p.name: p for p in load_phases(MINERALS_FOLDER)}["zincite"]
+    model, n, percents = load_model(), min(args.samples, 64), (1, 2, 4, 8, 16, 32)
+    source, others = MixtureSource([*phases, oxide], invent_crystals(1, 0), args.seed), 0
     for label, phase in enumerate(phases):
-        for percent in (1, 2, 3, 5, 8):
-            mass = np.zeros((args.samples, len(phases) + 1))
+        hits = np.zeros((len(percents), 2), dtype=int)
+        for row, percent in zip(hits, percents, strict=True):
+            mass = np.zeros((n, len(phases) + 1))
             mass[:, label], mass[:, -1] = percent, 100 - percent
-            options = {"mass": mass, "n_foreign": 0, "counts": 1e4, "background": 0.02}
-            _, results, _ = mixtures(args.samples, args.seed, [*phases, oxide], **options)
-            p = np.array([[USUAL.probability(q.evidence) for q in row] for row in results]) >= 0.5
-            others = np.delete(p, label, axis=1).sum()
-            hits = interval(p[:, label].sum(), len(p))
-            print(f"{phase.name:<10} {percent} wt%: found {hits}; others named {others}")
+            drawn = source.draw(n, mass=mass, n_foreign=0, counts=1e4, background=0.02)
+            proposals = model.propose(drawn.counts, drawn.covered)
+            for proposal, y, c in zip(proposals, drawn.counts, drawn.covered, strict=True):
+                scan = Scan(MIXTURE_GRID.two_theta[c], y[c])
+                for k, expect in enumerate(((), (phase.name,))):
+                    fit = model.fit(scan, proposal, expect=expect)
+                    row[k] += fit.phases[phase.name].found
+                    others += sum(p.found for p in fit.phases.values() if p.name != phase.name)
+        for k, how in enumerate(("open question", "expected")):
+            shares = np.maximum.accumulate(hits[:, k] / n) + 1e-9 * np.arange(len(percents))
+            half = np.exp(np.interp(0.5, shares, np.log(percents)))
+            print(
+                f"{phase.name:<10} {how:<14} found of {n} at {percents} wt%: {hits[:, k]}; ", end=""
+            )
+            print(f"half at {half:.1f} wt%")
+    print(f"others named: {others} times in {2 * n * len(percents) * len(phases)} fits")
+
+
+def relatives(args):
+    """Crystals like the five phases, and invented ones: how many are given a name."""
+    phases = load_phases()
+    strangers = {
+        "near relatives": {"near_miss_chance_alone": 1.0, "only_imitation": 1.0},
+        "lost lines": {"near_miss_chance_alone": 0.0, "lost_line_chance": 1.0, "only_imitation": 1},
+        "invented": {"near_miss_chance_alone": 0.0, "lost_line_chance": 0.0},
+    }
+    model, crystals = load_model(), invent_crystals(300, args.seed + 1)
+    for kind, settings in strangers.items():
+        laboratory = Laboratory(n_phases=(1.0, 0.0, 0.0, 0.0), **settings)
+        source = MixtureSource(phases, crystals, args.seed, laboratory)
+        n = sum(
+            any(p.found for p in o.fit.phases.values()) for o in fitted(model, source, args.samples)
+        )
+        print(f"{kind}: given a name {interval(n, args.samples)}, {n} of {args.samples}")
+    own = {p.name: p for p in load_phases(MINERALS_FOLDER)}
+    for name in ("cassiterite", *(k for k in own if k != "cassiterite")):
+        source = MixtureSource([own[name]], crystals, args.seed)
+        mass = np.ones((64, 1))
+        named = [
+            any(p.found for p in o.fit.phases.values())
+            for o in fitted(model, source, 64, mass=mass, n_foreign=0)
+        ]
+        print(f"{name}: given a name {sum(named)} of 64")
 
 
 def weights(args):
     """Weights of two phases in drawn mixtures, as the fit of these two gives them."""
     phases = load_phases()
-    prepared = [phase_lines(phase, 1.16) for phase in phases]
+    prepared = [phase_lines(phase, D_MIN) for phase in phases]
     drawn = MixtureSource(phases, invent_crystals(300, args.seed + 1), args.seed).draw(
         args.samples, n_phases=2, n_foreign=0
     )
-    errors, pulls, times = [], [], []
+    seen, errors, pulls, times = visible(drawn), [], [], []
     for i, (counts, covered) in enumerate(zip(drawn.counts, drawn.covered, strict=True)):
         pair = np.flatnonzero(drawn.present[i])
-        if not seen(drawn)[i, pair].all():
+        if not seen[i, pair].all():
             continue
         scan = Scan(MIXTURE_GRID.two_theta[covered], counts[covered])
         result, took = timed(scan, [prepared[label] for label in pair])
@@ -299,9 +331,30 @@ def weights(args):
             pulls.append(errors[-1] / max(found.weight_error, 1e-9))
     size, held = np.abs(errors), int((np.abs(pulls) < 1.96).sum())
     print(f"{len(times)} pairs of visible phases: mean error {size.mean():.2f} points, ", end="")
-    print(f"95 % within {np.quantile(size, 0.95):.2f}")
+    print(f"median {np.median(size):.2f}, 95 % within {np.quantile(size, 0.95):.2f}")
     print(f"stated 95 % intervals hold for {interval(held, len(pulls))}")
     print_times(times)
+
+
+def minerals(args):
+    """`identify` on measured scans: right answers, measured and calculated scans apart."""
+    model = load_model()
+    groups = {
+        "TiO2": rruff.evaluation_patterns(),
+        "other minerals": rruff.find_other_minerals(),
+        "mixtures": rruff.find_mixtures(),
+    }
+    for group, patterns in groups.items():
+        patterns = [p for p in patterns if p.source != "simulated"]
+        for kind in sorted({p.source for p in patterns}):
+            rows = [p for p in patterns if p.source == kind]
+            right = 0
+            for p, finding in zip(rows, model.identify([p.scan for p in rows]), strict=True):
+                parts = p.entry.weight_percent or {p.entry.phase: 100}
+                right += set(finding.phases) == set(parts) & set(model.names)
+            print(
+                f"{group:<15} {kind:<25} right {right} of {len(rows)}: {interval(right, len(rows))}"
+            )
 
 
 def measured(args):
@@ -316,13 +369,13 @@ def measured(args):
         print(f"{'scan':<36}{'phase':<11}   p    wt%   gain share coinc. signif. lacking nm")
         for path in sorted(path for path in files if path.is_file()):
             try:
-                result, took = timed(read_scan(path), prepared, least_probability=LEAST)
+                result, took = timed(read_scan(path), prepared, least_probability=0.03)
             except UserError:
                 continue
             times.append(took)
             for phase in result.phases.values():
                 e = phase.evidence
-                p = USUAL.probability(e)
+                p = phase.probability
                 if p >= args.least:
                     print(f"{path.name[:35]:<36}{phase.name:<11}{p:5.2f}", end="")
                     print(f"{phase.weight_percent:7.1f}{e.gain:7.0f}{e.share:6.2f}", end="")
@@ -338,7 +391,10 @@ PARTS = {
     "recover": recover,
     "weights": weights,
     "calibrate": calibrate,
+    "answers": answers,
     "zinc": zinc,
+    "relatives": relatives,
+    "minerals": minerals,
 }
 
 
@@ -348,7 +404,7 @@ def main():
     parser.add_argument("--samples", type=int, default=200, help="simulated ones (%(default)s)")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--least", type=float, default=0.02, help="probability that is shown")
-    parser.add_argument("--out", type=Path, help="where to write what was learnt")
+    parser.add_argument("--alone", action="store_true", help="fit all phases, ask no network")
     args = parser.parse_args()
     PARTS[args.part](args)
 

@@ -7,10 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from xrdclass.files.kept_runs import Keeper
-from xrdclass.findings import Finding, on_grid
-from xrdclass.identify.background import N_POINTS, Lifted, above_background
+from xrdclass.findings import Finding
 from xrdclass.identify.mixtures import MIXTURE_GRID, Laboratory
-from xrdclass.identify.second_opinion import SmoothedScan
 from xrdclass.noise import add_noise
 from xrdclass.patterns import TwoThetaGrid
 from xrdclass.phases import load_phases
@@ -22,7 +20,6 @@ NAMES = tuple(phase.name for phase in PHASES)
 ANATASE, RUTILE = NAMES.index("anatase"), NAMES.index("rutile")
 TWO = [PHASES[ANATASE], PHASES[RUTILE]]
 X = MIXTURE_GRID.two_theta
-EVERYWHERE = np.ones(N_POINTS, dtype=bool)
 #: Samples without texture and shifts, of one cell and one size.
 PLAIN = Laboratory(
     strain=0.0,
@@ -68,20 +65,6 @@ def write_scan(path, scan):
     """A scan as a file of two columns."""
     rows = zip(scan.two_theta, scan.intensity, strict=True)
     path.write_text("".join(f"{x:.3f} {y:.1f}\n" for x, y in rows))
-
-
-def smoothed(scan):
-    """A scan's `SmoothedScan`."""
-    seen = on_grid(scan, MIXTURE_GRID)
-    return SmoothedScan(above_background(seen.intensity[None], seen.covered[None]), 0)
-
-
-def scan_with(signal, noise=2e-3, covered=EVERYWHERE, seed=0):
-    """A `SmoothedScan` with this signal, its strongest point 1, and a little noise."""
-    rough = signal / signal.max() + noise * np.random.default_rng(seed).normal(size=N_POINTS)
-    # Where neighbours do not differ, noise is three times the unit of ten-thousandths.
-    flat, unit = np.ones((1, N_POINTS)), np.array([3 / noise])
-    return SmoothedScan(Lifted((rough * covered)[None], covered[None], flat, unit), 0)
 
 
 def finding(**changes):

@@ -1,6 +1,7 @@
 """Start-up is light, and the examples of the benchmark chapter run."""
 
 import importlib.util
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 from load_script import load_script
 
+from xrdclass import rruff
 from xrdclass.phases import load_phases
 from xrdclass.simulation import ORIGINAL, draw, plan_simulation
 
@@ -64,3 +66,28 @@ def test_fast_patterns_of_the_original_recipe_are_its_slow_ones():
 def test_a_network_trains_on_a_stream(option):
     said = run("benchmarks/tf_data.py", "--steps", "4", "--batch-size", "8", *option)
     assert "32 patterns, each seen once" in said
+
+
+def test_peers_are_given_the_scans_and_judged_by_what_is_in_them(tmp_path, monkeypatch, capsys):
+    """Two stand-ins, and invented answers: the programs themselves need an installation."""
+    peers, scans = load_script("benchmarks/peers.py"), tmp_path / "scans"
+    monkeypatch.setattr(peers, "WORK", tmp_path / "work")
+    monkeypatch.setattr("pooch.os_cache", lambda name: tmp_path / "none")
+    scans.mkdir()
+    for entry in (rruff.CATALOGUE[0], rruff.CATALOGUE[4]):
+        scan = rruff.stand_in(entry).scan
+        table = np.column_stack([scan.two_theta, np.round(1000 * scan.intensity)])
+        np.savetxt(scans / f"{entry.mineral}__{entry.rruff_id}.xy", table)
+    truth = peers.write_scans(scans)
+    assert truth == {
+        "Anatase_R060277": (["anatase"], "calculated"),
+        "Rutile_R040049": (["rutile"], "measured"),
+    }
+    given = {phase.name: phase.structure for phase in load_phases(peers.WORK / "cifs")}
+    assert given == {phase.name: phase.structure for phase in load_phases()}
+    answers = {"Anatase_R060277": [["anatase"], 0.1], "Rutile_R040049": [["brookite"], 0.2]}
+    found = {"version": "1", "remark": "x", "ready": 1, "memory": 2e6, "answers": answers}
+    peers.show("them", found, truth)
+    out = capsys.readouterr().out
+    assert re.search(r"measured +with one of the five +right  0 of  1, false  1", out)
+    assert re.search(r"calculated +with one of the five +right  1 of  1, false  0", out)

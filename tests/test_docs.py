@@ -5,6 +5,7 @@ from pathlib import Path
 
 import nbformat
 import pytest
+from load_script import load_script
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = sorted((ROOT / "docs").glob("*.md"))
@@ -84,6 +85,30 @@ def test_instructors_page_has_every_lesson_with_its_minutes():
         first = nbformat.read(path, as_version=4).cells[0].source
         stated[path.name] = re.search(r"(\d+) minutes", first).group(1)
     assert rows == stated
+
+
+def test_every_lesson_has_a_script_of_three_to_five_minutes():
+    text = (ROOT / "docs" / "instructors.md").read_text(encoding="utf-8")
+    scripts = dict(
+        re.findall(r"^### Screencast (\d\d): .+?\n(.+?)(?=^##)", text, flags=re.M | re.S)
+    )
+    assert sorted(scripts) == [path.name[:2] for path in LESSONS]
+    for number, script in scripts.items():
+        rows = re.findall(r"^\| (\d):(\d\d) \| [^|]+ \| ([^|]+) \|$", script, flags=re.M)
+        starts = [60 * int(minutes) + int(seconds) for minutes, seconds, _ in rows]
+        assert starts == sorted(set(starts)) and starts[0] == 0 and starts[-1] < 270, number
+        words = [len(said.split()) for _, _, said in rows]
+        assert 3 <= sum(words) / 105 <= 5, f"{number}: {sum(words)} words, spoken slowly"
+        for start, end, count in zip(starts, starts[1:], words, strict=False):
+            assert count / (end - start) < 2.6, f"{number}, {start} s: nobody speaks so fast"
+        assert not re.search(r"\d\.\d", script.replace(":", "")), "Numbers change with a run."
+
+
+def test_points_are_those_that_nbgrader_gives():
+    text = (ROOT / "docs" / "instructors.md").read_text(encoding="utf-8")
+    student = load_script("tools/student.py")
+    assert f"| an exercise with a check | {student.POINTS['check']} |" in text
+    assert f"| an open question | {student.POINTS['open']} |" in text
 
 
 def test_glossary_words_occur_in_the_lesson_they_name():

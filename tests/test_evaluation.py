@@ -5,7 +5,14 @@ import pytest
 from samples import SMALL_GRID, TWO, small_classifier
 
 from xrdclass.errors import DataError
-from xrdclass.evaluation import calibration, cosine_similarity, ideal_patterns, mix, occlusion
+from xrdclass.evaluation import (
+    calibration,
+    cosine_similarity,
+    ideal_patterns,
+    in_percent,
+    mix,
+    occlusion,
+)
 
 
 def test_calibration_of_constructed_answers():
@@ -80,3 +87,20 @@ def test_mixtures_are_sums_of_peak_heights():
     by_hand = 0.25 * ideal.intensity[0] + 0.75 * ideal.intensity[1]
     assert np.allclose(mixed[1], by_hand, atol=1e-3)
     assert mix(ideal, [0], [1], 0.5).shape == (1, SMALL_GRID.n_points)
+
+
+@pytest.mark.parametrize(
+    ("hits", "n"), [(0, 1), (1, 1), (5, 5), (0, 20), (9, 13), (27, 100), (1999, 2000)]
+)
+def test_shares_have_wilsons_interval(hits, n):
+    from scipy.stats import binomtest
+
+    share, low, high = in_percent(hits, n, text=False)
+    known = binomtest(hits, n).proportion_ci(0.95, "wilson")
+    assert share == pytest.approx(100 * hits / n)
+    assert (low, high) == pytest.approx((100 * known.low, 100 * known.high), abs=0.01)
+    assert 0 <= low <= share <= high <= 100
+
+
+def test_a_share_of_nothing_is_not_a_number():
+    assert np.isnan(in_percent(0, 0, text=False)).all()

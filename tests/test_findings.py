@@ -27,13 +27,6 @@ def test_the_answer_in_words(phases, foreign, said):
     assert finding(phases=phases, foreign=foreign).answer == said
 
 
-def test_what_remains_is_the_signal_without_the_phases_found():
-    nothing = finding()
-    assert np.array_equal(nothing.remaining, nothing.signal)
-    fitted = {"a": np.array([0.1, 0.5, 0]), "b": np.array([0, 0.25, 0.5])}
-    assert finding(fitted=fitted).remaining == pytest.approx([0.1, 0.25, -0.1])
-
-
 @pytest.mark.parametrize(("anode", "stop"), [("Co", 95.0), ("Mo", 36.0), ("Fe", 105.0)])
 def test_other_wavelengths_are_brought_to_copper(anode, stop):
     scan = scan_of("rutile", 8.0, stop, 0.01, wavelength=anode, background=0.01)

@@ -1,5 +1,8 @@
 """The networks of the lessons, and the one that proposes phases."""
 
+import subprocess
+import sys
+
 import pytest
 
 from xrdclass.errors import DataError
@@ -28,3 +31,11 @@ def test_impossible_networks_are_refused():
             build(name, 79, 5)
         sizes = [layer.output.shape for layer in build(name, 80, 5).layers]
         assert all(0 not in shape[1:] for shape in sizes)
+
+
+def test_keras_is_imported_without_what_it_does_not_need():
+    code = (
+        "import sys; from xrdclass.models import import_keras; import_keras()\n"
+        "assert not {'pandas', 'sklearn'} & set(sys.modules); import sklearn.linear_model"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, timeout=120)

@@ -21,6 +21,7 @@ from xrdclass.evaluation import ideal_patterns
 from xrdclass.findings import Finding
 from xrdclass.patterns import TwoThetaGrid
 from xrdclass.phases import load_phases
+from xrdclass.simulation import peak_shift
 
 GRID = TwoThetaGrid(20, 60, 0.1)
 PHASES = load_phases()
@@ -40,7 +41,7 @@ def texts_of(figure):
     return [text.get_text() for text in figure.findobj(plt.Text)]
 
 
-def finding(remaining=0.1, **changes):
+def finding(**changes):
     """A stand-in for a finding: rutile, and something that is not explained."""
     known = {
         "name": "mine",
@@ -53,7 +54,6 @@ def finding(remaining=0.1, **changes):
         "wavelength": 1.54184,
         "wavelength_source": "assumed",
         "threshold": 0.5,
-        "fitted": {"rutile": (1 - remaining) * CURVES["rutile"]},
     }
     return Finding(**{**known, **changes})
 
@@ -87,7 +87,6 @@ FIGURES = {
     "history": lambda: plots.plot_history(
         {"clean": {"loss": [2, 1], "accuracy": [0.5, 1], "val_loss": [2, 2]}}
     ),
-    "kernels": lambda: plots.plot_kernels({"before": RNG.normal(size=(15, 1, 8))}, 0.05),
     "confusion": lambda: plots.plot_confusion(np.diag([3, 4, 0]), ["a", "b", "c"]),
     "occlusion": lambda: plots.plot_occlusion(
         GRID.two_theta, IDEAL.intensity[0], np.arange(21, 59), RNG.random(38), lines(PHASES[0])
@@ -97,7 +96,7 @@ FIGURES = {
     ),
     "certainties": lambda: plots.plot_certainties({"a": RNG.random(20), "b": RNG.random(5)}),
     "finding": lambda: plots.plot_finding(finding()),
-    "classified": lambda: plots.plot_finding(finding(threshold=None, fitted={})),
+    "classified": lambda: plots.plot_finding(finding(threshold=None)),
     "bragg": lambda: drawings.plot_bragg(2.0, 1.6, [20, 30]),
     "responses": lambda: drawings.plot_responses(
         GRID.two_theta, CURVES["rutile"], dict.fromkeys(KERNELS, CURVES["rutile"]), KERNELS, 0.1
@@ -182,14 +181,6 @@ def test_honest_certainties_lie_on_the_diagonal_within_their_intervals():
     assert "ours (error 0.004)" in texts_of(figure)
 
 
-@pytest.mark.parametrize("remaining", [0.1, 0.9, -0.5])
-def test_a_scan_and_what_remains_have_one_scale(remaining):
-    figure = plots.plot_finding(finding(remaining))
-    figure.canvas.draw()
-    scales = [np.ptp(axes.get_ylim()) / axes.bbox.height for axes in figure.axes]
-    assert scales[1] == pytest.approx(scales[0], rel=0.02)
-
-
 def test_flat_curves_are_drawn():
     figure = plots.plot_stacked(GRID.two_theta, {"flat": np.ones(GRID.n_points)})
     assert np.isfinite(figure.axes[0].get_lines()[0].get_ydata()).all()
@@ -198,7 +189,7 @@ def test_flat_curves_are_drawn():
 def test_the_title_is_the_answer():
     found = plots.plot_finding(finding(probability={"rutile": 0.875}))
     assert found.axes[0].get_title() in ("mine: rutile (0.88)", "mine: rutile (0.87)")
-    none = plots.plot_finding(finding(phases=(), foreign=True, threshold=None, fitted={}))
+    none = plots.plot_finding(finding(phases=(), foreign=True, threshold=None))
     assert none.axes[0].get_title() == "mine: none of the phases; something else"
 
 
@@ -236,6 +227,16 @@ def test_the_path_difference_is_drawn_in_two_halves_to_scale():
     assert np.allclose(lengths, 2 * [2.5 * np.sin(np.radians(15))])
     texts = texts_of(figure)
     assert texts.count("d sin θ") == 2 and "θ" in texts and "d = 2.5 Å" in texts
+
+
+@pytest.mark.parametrize(("theta", "height"), [(20, 0), (20, 0.01), (50, 0.02), (35, -0.01)])
+def test_a_raised_sample_moves_the_drawn_detector_as_the_formula_says(theta, height):
+    axes = drawings.plot_diffractometer(theta, height).axes[0]
+    (place,) = (line.get_xydata()[0] for line in axes.lines if line.get_marker() == "D")
+    assert np.hypot(*place) == pytest.approx(1)
+    shift = np.degrees(np.arctan2(place[1], place[0])) - theta
+    assert shift == pytest.approx(peak_shift(np.radians(theta), 0, height, 1), rel=0.03)
+    assert {"θ", "2θ", "tube", "sample", "detector"} <= set(texts_of(axes.figure))
 
 
 def test_layers_show_the_sizes_of_kernels_and_windows():

@@ -11,11 +11,13 @@ from xrdclass.identify.background import above_background
 from xrdclass.identify.foreign import invent_crystals
 from xrdclass.identify.mixtures import MixtureSource
 from xrdclass.identify.train import (
-    FALSE_ACCEPTANCE,
+    STRENGTHS,
     VISIBLE_HEIGHT,
     VISIBLE_SIGNAL,
-    _choose_threshold,
+    Fitted,
+    fitted,
     measure,
+    print_measured,
     targets,
     train_identifier,
 )
@@ -32,28 +34,31 @@ def test_nothing_is_asked_of_what_cannot_be_seen():
     assert 0 < (~weight[truth]).sum() < truth.sum() / 2
 
 
-def test_the_threshold_keeps_its_promise():
-    """At most this part of the samples without a phase is given one; at the threshold they are."""
-    rng = np.random.default_rng(0)
-    for n in (50, 1000, 2600):
-        worst = rng.uniform(0, 0.95, n)
-        worst[: n // 100] = np.linspace(0.8, 0.96, n // 100) if n > 100 else worst[: n // 100]
-        threshold = _choose_threshold(worst.tolist())
-        accepted = (worst >= threshold).sum()
-        assert accepted <= FALSE_ACCEPTANCE * n
-        assert (worst >= threshold - 0.05).sum() > accepted, "And not needlessly high."
-    assert _choose_threshold([]) == 0.5 and _choose_threshold([0.01] * 600) == 0.5
-    assert _choose_threshold([0.9999] * 600) == 0.97
+class Bar:
+    """A progress bar that counts."""
+
+    seen: list = []
+
+    def __init__(self, total, desc):
+        self.total, self.desc, self.done = total, desc, 0
+        Bar.seen.append(self)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        pass
+
+    def update(self, n):
+        self.done += n
 
 
 @pytest.fixture(scope="module")
 def tiny():
-    """A short run of the recipe on two phases, and what it reported."""
-    said = []
-    found = train_identifier(
-        TWO, n_samples=256, n_crystals=10, n_judged=96, rounds=2, passes=6, report=said.append
-    )
-    return found, said
+    """A short run of the recipe on two phases."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("xrdclass.identify.train.PORTION", 128)
+        return train_identifier(TWO, 256, n_crystals=10, n_fitted=96, passes=6, progress=Bar)
 
 
 @pytest.fixture(scope="module")
@@ -63,8 +68,7 @@ def unseen():
 
 def test_a_short_run_learns(tiny, unseen):
     """Ranks fresh samples with a phase before those without, far better than chance."""
-    identifier, said = tiny
-    losses = [float(line.split("loss ")[1].split(" ")[0]) for line in said if "loss" in line]
+    identifier, losses = tiny, tiny.settings["losses"]
     assert len(losses) == 2
     lifted = above_background(unseen.counts, unseen.covered)
     proposed = identifier.network(lifted.network_input)
@@ -82,51 +86,54 @@ def test_a_short_run_learns(tiny, unseen):
 
 
 def test_settings_tell_how_it_was_trained(tiny):
-    identifier, said = tiny
-    settings = identifier.settings
-    assert identifier.names == ("anatase", "rutile") and 0.5 <= identifier.threshold <= 0.97
+    settings = tiny.settings
+    assert tiny.names == ("anatase", "rutile") and tiny.threshold == 0.9
     assert settings["samples"] == 256 and settings["crystals"] == 10 and settings["passes"] == 6
     assert set(settings["versions"]) == {"xrdclass", "keras"} and settings["seed"] == 0
     assert settings["measured"]["samples"] == 96
-    assert any("judge trained" in line for line in said) and any("threshold" in x for x in said)
 
 
-def test_measured_figures_are_counts_of_answers(tiny, unseen):
+def test_bars_run_to_their_end(tiny):
+    assert [bar.desc.split()[0] for bar in Bar.seen] == ["training", "calibrating", "measuring"]
+    assert all(bar.done == bar.total for bar in Bar.seen)
+
+
+def test_measured_figures_are_counts_of_answers(tiny, capsys):
     """Worked out again from the answers one by one."""
-    identifier = tiny[0]
-    few = unseen.subset(slice(0, 50))
-    found = measure(identifier, [few.subset(slice(0, 30)), few.subset(slice(30, 50))])
+    samples = list(fitted(tiny, MixtureSource(TWO, invent_crystals(10, 78), 98), 50))
+    found = measure(tiny, samples)
     hits = wrong = accepted = seen = 0
-    asked = targets(few)
-    for i, one in enumerate(identifier.examine(few.counts, few.covered)):
-        decision = identifier.decide(one)
-        named = set(np.flatnonzero(decision.probability[:2] >= identifier.threshold))
-        assert set(decision.fitted) == set(decision.areas) == named
-        visible = {label for label in range(2) if asked[i, label].all()}
+    for one in samples:
+        named = {i for i, p in enumerate(one.fit.phases.values()) if p.probability >= 0.9}
+        assert named == {i for i, p in enumerate(one.fit.phases.values()) if p.found}
+        visible = set(np.flatnonzero(one.visible[:2] & one.present))
         seen += len(visible)
         hits += len(named & visible)
-        wrong += bool([label for label in named if not few.present[i, label]])
-        accepted += bool(named) and not few.present[i].any()
+        wrong += bool(named - set(np.flatnonzero(one.present)))
+        accepted += bool(named) and not one.present.any()
     assert found["samples"] == 50 and found["found"] == pytest.approx(hits / seen, abs=1e-4)
     assert found["wrong"] == pytest.approx(wrong / 50, abs=1e-4)
-    without = (~few.present.any(axis=1)).sum()
+    without = sum(not one.present.any() for one in samples)
     assert found["false_acceptance"] == pytest.approx(accepted / without, abs=1e-4)
+    table = np.array([found["by_strength"][name] for name in tiny.names])
+    assert table.shape == (2, len(STRENGTHS) - 1, 2)
+    assert table.sum(axis=(0, 1)).tolist() == [hits, seen]
+    print_measured(found)
+    assert all(name in capsys.readouterr().out for name in ("anatase",))
+
+
+def test_fits_are_told_from_the_mixtures_own_truth(tiny):
+    source = MixtureSource(TWO, invent_crystals(10, 79), 97)
+    mass = np.tile([3.0, 1.0], (4, 1))
+    for one in fitted(tiny, source, 4, mass=mass, n_foreign=0):
+        assert isinstance(one, Fitted) and one.present.all() and not one.foreign
 
 
 def test_a_stopped_run_goes_on_with_the_samples_that_come_next(tmp_path, monkeypatch):
     """A run stopped after a round draws the same samples as one that was not."""
 
     def run(keep, said, phases=TWO):
-        return train_identifier(
-            phases,
-            128,
-            n_crystals=10,
-            n_judged=64,
-            rounds=3,
-            passes=1,
-            keep=keep,
-            report=said.append,
-        )
+        said.append(train_identifier(phases, 128, n_crystals=10, n_fitted=16, passes=1, keep=keep))
 
     drawn, draw = [], MixtureSource.draw
 
@@ -136,6 +143,7 @@ def test_a_stopped_run_goes_on_with_the_samples_that_come_next(tmp_path, monkeyp
         return mixtures
 
     monkeypatch.setattr(MixtureSource, "draw", recorded)
+    monkeypatch.setattr("xrdclass.identify.train.PORTION", 43)
     whole = []
     run(None, whole)
     expected, drawn[:] = list(drawn), []
@@ -150,7 +158,5 @@ def test_a_stopped_run_goes_on_with_the_samples_that_come_next(tmp_path, monkeyp
         run(tmp_path / "kept", [], [replace(TWO[0], structure=strained), TWO[1]])
     assert (tmp_path / "kept" / "state.npz").read_bytes() == kept
     run(tmp_path / "kept", resumed)
-    assert drawn == expected
-    assert len([s for s in stopped if s.startswith("round")]) == 2
-    assert [s for s in resumed if "round" in s][0] == "going on after round 2 of 3"
-    assert len([s for s in resumed if s.startswith("round")]) == 1
+    assert drawn == expected and stopped == []
+    assert len(resumed[0].settings["losses"]) == len(whole[0].settings["losses"]) == 3

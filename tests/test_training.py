@@ -114,7 +114,7 @@ def test_ideal_scans_are_identified(classifier):
         assert len(found.warnings) == 1 and "always names one of its 2" in found.warnings[0]
         # What the network was shown, and nothing that it cannot say.
         assert np.array_equal(found.two_theta, SMALL_GRID.two_theta) and found.signal.max() > 900
-        assert (found.fitted, found.mass, found.threshold) == ({}, {}, None)
+        assert (found.refinement, found.foreign_probability, found.threshold) == (None, None, None)
         assert (found.wavelength, found.wavelength_source) == (1.54184, "assumed")
 
 

@@ -3,9 +3,12 @@
 import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+
+import xrdclass
 
 ROOT = Path(__file__).resolve().parent.parent
 #: A Python in name: it answers what venv.sh asks, makes "environments" of itself, and tells of it.
@@ -84,3 +87,11 @@ def test_says_why_there_is_no_environment(checkout, settings, said):
     status, _, err = run(checkout, **settings)
     assert status == 1 and said in err
     assert "made" in run(checkout)[1], "The next run begins again."
+
+
+def test_the_package_is_found_from_the_folder_above_its_clone(tmp_path):
+    """That has a folder "xrdclass" without code, which an install by path is not hidden by."""
+    (tmp_path / "xrdclass").mkdir()
+    command = [sys.executable, "-c", "import xrdclass; print(xrdclass.__version__)"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert done.stdout.strip() == xrdclass.__version__, done.stderr

@@ -268,7 +268,7 @@ def test_lessons_store_the_answer_for_readers_without_widgets(lesson):
     assert re.match(r".+: (rutile|brookite) \(\d\.\d\d\)\.\nProbabilities: ", text["text/plain"])
 
 
-@pytest.mark.parametrize("lesson", ["01", "02", "03", "07"])
+@pytest.mark.parametrize("lesson", ["01", "02", "03", "04", "05", "07"])
 def test_lessons_store_a_picture_for_readers_without_widgets(lesson):
     (path,) = (Path(__file__).parent.parent / "notebooks").glob(f"{lesson}_*.ipynb")
     cells = [c for c in nbformat.read(path, as_version=4).cells if "widgets.explore(" in c.source]
@@ -298,7 +298,7 @@ def bound(tree):
     return names
 
 
-@pytest.mark.parametrize("lesson", ["01", "02", "03", "06", "07", "08"])
+@pytest.mark.parametrize("lesson", ["01", "02", "03", "04", "05", "06", "07", "08"])
 def test_no_later_cell_changes_what_a_widget_uses(lesson):
     """A slider is moved after the whole lesson ran: it must still find what its cell had."""
     (path,) = (Path(__file__).parent.parent / "notebooks").glob(f"{lesson}_*.ipynb")

@@ -1,11 +1,14 @@
 """Lessons as a student meets them: in JupyterLab, in a browser (make check-browser).
 
 Starts JupyterLab on a copy of the notebooks, opens a lesson in Chromium, runs all its cells, and
-moves a slider or uploads scans with the keyboard alone. Screenshots go to build/browser/. Not part
-of make test, which needs no browser. Arguments are pytest's.
+moves a slider or uploads scans with the keyboard alone. Then looks whether the pages of make
+tutorial, and those of make site and make slides where their extras are installed, cut anything
+off, on a screen and on a phone. Screenshots go to build/browser/. Not part of make test, which
+needs no browser. Arguments are pytest's.
 """
 
 import contextlib
+import importlib.util
 import json
 import os
 import secrets
@@ -238,6 +241,64 @@ def test_lesson_answers_uploaded_scans(browser, lab, lesson, scans):
         page.screenshot(path=SHOTS / f"{lesson}-narrow.png")
         fits = "image => image.width <= image.closest('.jp-OutputArea').clientWidth"
         assert images.evaluate(fits), "A picture shrinks with the window."
+
+
+# Printed text and code that stick out of what shows them, where nobody can scroll to them.
+CUT = """() => {
+    document.querySelectorAll('details').forEach(fold => { fold.open = true; });
+    const cut = [...document.querySelectorAll('pre')].filter(pre => {
+        const box = pre.getBoundingClientRect();
+        const right = Math.max(box.right, box.left + pre.scrollWidth);
+        for (let e = pre; e !== document.body; e = e.parentElement) {
+            if (right <= e.getBoundingClientRect().right + 1) continue;
+            const how = getComputedStyle(e).overflowX;
+            if (how !== 'visible') return how !== 'auto' && how !== 'scroll';
+        }
+        return right > innerWidth + 1;
+    });
+    const wide = document.documentElement.scrollWidth > innerWidth ? ['the page'] : [];
+    return [...wide, ...cut.map(pre => pre.textContent.slice(0, 60))];
+}"""
+# Slides whose contents are larger than a slide.
+OVER = """() => [...document.querySelectorAll('.slides section')].filter(slide => {
+    slide.style.display = 'block';
+    return slide.scrollHeight > 560 || slide.scrollWidth > 970;
+}).map(slide => slide.textContent.trim().slice(0, 60))"""
+
+
+@pytest.fixture(scope="session")
+def written(tmp_path_factory):
+    """A folder with the pages of make tutorial, of make site and of make slides."""
+    import nbformat
+    from run_lessons import html
+
+    folder = tmp_path_factory.mktemp("pages")
+    for path in sorted((ROOT / "notebooks").glob("*.ipynb")):
+        page = html(nbformat.read(path, as_version=4), path.stem)
+        (folder / f"{path.stem}.html").write_text(page, encoding="utf-8")
+    for tool, package in (("site", "sphinx_book_theme"), ("slides", "sphinx_revealjs")):
+        if importlib.util.find_spec(package):
+            command = [sys.executable, ROOT / "tools" / tool / "build.py", "--out", folder / tool]
+            subprocess.run(command, check=True)
+    return folder
+
+
+@pytest.mark.parametrize("width", [1280, 400])
+def test_pages_cut_nothing_off_and_load_nothing(browser, written, width):
+    page = browser.new_page(viewport={"width": width, "height": 900})
+    failed = []
+    page.on("requestfailed", lambda request: failed.append(request.url))
+    page.on("request", lambda r: failed.append(r.url) if r.url.startswith("http") else None)
+    paths = [*written.glob("*.html"), *written.glob("site/notebooks/*.html")]
+    for path in paths:
+        page.goto(path.as_uri())
+        assert not page.evaluate(CUT), path.relative_to(written)
+    for path in written.glob("slides/*.html"):
+        page.goto(path.as_uri())
+        page.wait_for_function("() => window.Reveal && Reveal.isReady()")
+        assert not page.evaluate(OVER), path.name
+    assert not failed
+    page.close()
 
 
 if __name__ == "__main__":

@@ -7,7 +7,6 @@ was expected and what was found. What breaks this is written to ``build/fuzz``.
 
 from __future__ import annotations
 
-import argparse
 import gzip
 import io
 import os
@@ -22,6 +21,7 @@ import zipfile
 from pathlib import Path
 
 import numpy as np
+from common import command_line
 
 from xrdclass.errors import ScanError
 from xrdclass.files.reading import MAX_POINTS
@@ -567,7 +567,7 @@ def try_attacks() -> int:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = command_line(__doc__)
     parser.add_argument("--inputs", type=int, default=20_000, help="of each format")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--formats", nargs="*", default=list(samples()))

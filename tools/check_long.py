@@ -4,7 +4,6 @@ After that, 200 processes are killed while they write. ``make check-long ARGS=30
 scans; ``--write N FOLDER`` only writes the scans.
 """
 
-import argparse
 import csv
 import subprocess
 import sys
@@ -15,13 +14,13 @@ from pathlib import Path
 
 import numpy as np
 import psutil
+from common import ROOT, command_line
 
 from xrdclass.noise import Noise, add_noise
 from xrdclass.patterns import TwoThetaGrid
 from xrdclass.phases import load_phases
 from xrdclass.simulation import Variation, simulate
 
-ROOT = Path(__file__).resolve().parent.parent
 GRID = TwoThetaGrid(10, 80, 0.02)
 BROKEN = {  # every one of a hundred scans that is broken, and how
     7: b"",
@@ -99,7 +98,7 @@ def run(n, folder):
 
 def main():
     """Print what came of it; the exit status is 1 if a scan was lost, or memory grew."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+    parser = command_line(__doc__)
     parser.add_argument("scans", nargs="?", type=int, default=10_000)
     parser.add_argument("--write", nargs=2, metavar=("N", "FOLDER"))
     options = parser.parse_args()

@@ -7,7 +7,6 @@ each cell tagged ``figure:NAME``.
 
 from __future__ import annotations
 
-import argparse
 import base64
 import contextlib
 import copy
@@ -27,24 +26,22 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import nbformat  # noqa: E402
 import psutil  # noqa: E402
+from common import NOTEBOOKS, ROOT, command_line, tags, write  # noqa: E402
 from nbclient import NotebookClient  # noqa: E402
 from nbclient.exceptions import CellExecutionError, CellTimeoutError  # noqa: E402
 from nbconvert import HTMLExporter  # noqa: E402
+from pages import page  # noqa: E402
 
-ROOT = Path(__file__).resolve().parent.parent
-NOTEBOOKS = ROOT / "notebooks"
+from xrdclass import rruff  # noqa: E402
+from xrdclass.errors import DownloadError  # noqa: E402
+
 HTML = ROOT / "build" / "lessons"
 FIGURES = ROOT / "figures"
 KERNELSPEC = {"display_name": "Python 3", "language": "python", "name": "python3"}
 WIDGET = "application/vnd.jupyter.widget-view+json"
 
-# The usual page, with the cell's own alt text and with solutions and their outputs folded.
-TEMPLATE = """
-{%- extends 'lab/index.html.j2' -%}
-{%- block data_png scoped -%}
-{%- set alt = cell.metadata.get('alt', '') | escape_html -%}
-{{ super() | replace('<img ', '<img alt="' ~ alt ~ '" ') }}
-{%- endblock data_png -%}
+# Solutions and their outputs are folded.
+FOLDED = """
 {%- block codecell -%}
 {%- if cell.metadata.get('jupyter', {}).get('source_hidden') -%}
 <details><summary>Show the solution and what it prints</summary>{{ super() }}</details>
@@ -94,11 +91,6 @@ def high_water_mark(pid):
             if line.startswith("VmHWM:"):
                 return int(line.split()[1]) * 1024
     return 0
-
-
-def tags(cell):
-    """The cell's tags."""
-    return cell.metadata.get("tags", [])
 
 
 def figure_names(notebook):
@@ -173,14 +165,6 @@ def normalise(notebook, prefix):
     return notebook
 
 
-def write(path, content):
-    """Write text or bytes under a temporary name first: an interruption leaves the old file."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.part")
-    temporary.write_bytes(content.encode() if isinstance(content, str) else content)
-    os.replace(temporary, path)
-
-
 def html(notebook, title):
     """The executed notebook as one HTML page; of sliders, which need a kernel, the picture."""
     notebook = copy.deepcopy(notebook)
@@ -188,8 +172,7 @@ def html(notebook, title):
     for cell in notebook.cells:
         for output in cell.get("outputs", []):
             output.get("data", {}).pop(WIDGET, None)
-    exporter = HTMLExporter(raw_template=TEMPLATE)
-    return exporter.from_notebook_node(notebook, {"metadata": {"name": title}})[0]
+    return page(HTMLExporter(), "lab/index.html.j2", FOLDED, notebook, title)
 
 
 def write_figures(result):
@@ -236,12 +219,41 @@ def select(only, figures):
     return paths
 
 
+def lacking_scans():
+    """The entries of the lists of measured scans that are neither in a folder nor in the cache."""
+    found = (*rruff.find_patterns(), *rruff.find_other_minerals(), *rruff.find_mixtures())
+    here = {pattern.entry.rruff_id for pattern in found}
+    every = rruff.CATALOGUE + rruff.OTHER_MINERALS + rruff.MIXTURES
+    return [entry for entry in every if entry.rruff_id not in here]
+
+
+def fetch_scans(seconds):
+    """Try once to fetch the measured scans that are not here; say in a sentence what came of it."""
+    wanted, said = lacking_scans(), []
+
+    def fetch():
+        try:
+            rruff.download(wanted, progress=False, seconds=0.9 * seconds, timeout=10)
+        except DownloadError as error:
+            said.append(f"Measured scans: {error}")
+
+    if wanted:
+        print(f"Measured scans: fetching {len(wanted)}, {seconds:g} s at most", flush=True)
+        # The name of a host may be looked up for as long as the system likes.
+        fetching = threading.Thread(target=fetch, daemon=True)
+        fetching.start()
+        fetching.join(seconds)
+        left = f"{len(lacking_scans())} of {len(wanted)} are lacking after {seconds:g} s"
+        here = "all have come" if not (said or fetching.is_alive()) else left
+        print(*(said or [f"Measured scans: {here}."]), "", sep="\n", flush=True)
+
+
 def arguments():
     """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
-    parser.add_argument("--only", nargs="+", default=[], metavar="06", help="just these lessons")
+    parser = command_line(__doc__, only=True)
     parser.add_argument("--in-place", action="store_true", help="store the outputs")
     parser.add_argument("--figures", action="store_true", help="write figures/NAME.png")
+    parser.add_argument("--fetch", type=float, metavar="60", help="seconds to fetch scans")
     parser.add_argument("--timeout", type=int, default=600, help="seconds a cell may take")
     return parser.parse_args()
 
@@ -279,6 +291,8 @@ def main():
     if not paths:
         print("No notebook draws a figure: no cell is tagged figure:NAME.")
         return 0
+    if args.fetch:
+        fetch_scans(args.fetch)
     print(f"Running {len(paths)} notebook{'s' if len(paths) > 1 else ''}, each in a fresh kernel\n")
     print(f"{'notebook':<28} {'time':>8} {'peak memory':>10}", flush=True)
     results, failed = [], []

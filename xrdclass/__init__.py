@@ -22,9 +22,6 @@ lesson  module                 holds
 08 09   identify.mixtures      mixtures as laboratories measure them
 08      identify.background    scans above their background, and what the network sees of them
 08      identify.network       the proposing network's forward pass, in NumPy
-08      identify.second_opinion  are a phase's lines in the scan, where and as strong as they must?
-08      identify.judge         network and second opinion weighed against each other
-09      identify.weights       the phases found, fitted together: their parts of the scan
 09      identify.profile       a phase's lines, ready to be fitted: places, strengths, shapes
 09      identify.start         a scan's noise and background, and where lines may lie
 09      identify.fitting       Model: all parameters of a fit, steps downhill, errors
@@ -41,9 +38,9 @@ lesson  module                 holds
         __main__               the command line
 
 `files` holds all that trusts neither disk nor network, which no lesson opens: files.writing,
-files.downloads, files.archives, files.wavelengths, files.reading, files.columns, files.text,
-files.listings, files.instruments, files.space_groups, files.cif, files.cif_writing,
-files.quiet_keras, files.networks and files.kept_runs.  It knows nothing of the other modules but
+files.downloads, files.wavelengths, files.reading, files.columns, files.text, files.listings,
+files.instruments, files.space_groups, files.cif, files.cif_writing, files.quiet_keras,
+files.networks and files.kept_runs.  It knows nothing of the other modules but
 errors, and any of them may ask it.  `exercises` holds what the checks of each lesson's exercises
 say, in lesson_01 to lesson_10; none of the other modules asks for it.
 """

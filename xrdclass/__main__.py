@@ -142,10 +142,9 @@ def _parser() -> argparse.ArgumentParser:
     text = "Train a network that may also say 'none' or 'several', as identify uses for TiO2."
     add = command(_train_identifier, text, "cif_dir", *WRITING)
     add("--out", required=True, help="identifier file to write, .npz")
-    add("--samples", type=_count, default=60_000, help="mixtures (%(default)s)")
-    add("--rounds", type=_count, default=3, help="portions of them (%(default)s)")
+    add("--samples", type=_count, default=40_000, help="mixtures (%(default)s)")
     add("--crystals", type=_count, default=800, help="invented (%(default)s)")
-    add("--judged", type=_count, default=4000, help="mixtures (%(default)s)")
+    add("--fitted", type=_count, default=600, help="fits calibrated (%(default)s)")
     add("--strain", type=float, help="largest change of a cell length, relative")
     pair(add, "--domain-sizes", "NM", help="of crystallites")
     pair(add, "--two-theta", "DEGREES", help="of all scans")
@@ -154,6 +153,7 @@ def _parser() -> argparse.ArgumentParser:
 
     add = command(_identify, "Name the phases in measured scans.", *READING)
     add("--model", help="file of train or train-identifier; default: the one for TiO2")
+    add("--expect", action="append", default=[], metavar="PHASE", help="fit it anyway")
 
     text = "Weight fractions of known phases, by one fit to a scan."
     add = command(_quantify, text, *READING)
@@ -171,11 +171,11 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _bar(items, total, description):
+def _bar(items, total, desc, delay=1):
     """A progress bar on a terminal, for what takes longer than a second."""
     from tqdm import tqdm
 
-    return tqdm(items, total=total, desc=description, delay=1, disable=None, file=sys.stderr)
+    return tqdm(items, total=total, desc=desc, delay=delay, disable=None, file=sys.stderr)
 
 
 def _simulate(options) -> None:
@@ -202,7 +202,7 @@ def _simulate(options) -> None:
     )
     grid = TwoThetaGrid(*options.two_theta, options.step)
     n = options.n_train + options.n_val
-    bar = partial(_bar, description="simulating")
+    bar = partial(_bar, desc="simulating")
     patterns = simulate(phases, n, variation, grid, options.wavelength, options.seed, bar)
     patterns.validation = np.arange(len(patterns)) % n >= options.n_train
     if options.out:
@@ -293,7 +293,7 @@ def _laboratory(options):
 
 def _train_identifier(options) -> None:
     from .files.kept_runs import Keeper
-    from .identify.train import train_identifier
+    from .identify.train import print_measured, train_identifier
     from .phases import load_phases
 
     laboratory = _laboratory(options)
@@ -305,20 +305,15 @@ def _train_identifier(options) -> None:
         load_phases(options.cif_dir),
         options.samples,
         n_crystals=options.crystals,
-        n_judged=options.judged,
-        rounds=options.rounds,
+        n_fitted=options.fitted,
         seed=options.seed,
         laboratory=laboratory,
-        report=lambda line: print(line, file=sys.stderr, flush=True),
+        progress=partial(_bar, None, delay=0),
     )
     identifier.save(options.out, overwrite=options.force)
     Keeper.remove(keep)
-    measured = identifier.settings["measured"]
-    found, wrong = 100 * measured["found"], 100 * measured["false_acceptance"]
-    print(
-        f"On {measured['samples']} simulated samples: {found:.1f} % of the visible phases found, "
-        f"{wrong:.2f} % of samples without a phase given one; {options.out}"
-    )
+    print_measured(identifier.settings["measured"])
+    print(options.out)
 
 
 def _identify(options) -> int:
@@ -327,9 +322,12 @@ def _identify(options) -> int:
     from .identify.identifier import SHIPPED, load_model
 
     model = load_model(options.model or SHIPPED)
+    if options.expect and not hasattr(model, "fit"):
+        raise DataError("--expect is for identifiers, which fit phases; a classifier does not.")
+    more = {"expect": options.expect} if options.expect else {}
 
     def identify(scans):
-        return model.identify(scans, options.wavelength)
+        return model.identify(scans, options.wavelength, **more)
 
     return _answer(options, identify, describe_finding)
 

@@ -1,4 +1,4 @@
-"""The illustrations of lessons 01 and 04: unit cells, Bragg's law, kernels and layers."""
+"""The illustrations of the lessons: unit cells, Bragg's law, an instrument, kernels, layers."""
 
 from __future__ import annotations
 
@@ -161,6 +161,43 @@ def plot_bragg(d_spacing: float, wavelength: float, angles):
         axes.text(reach, 0.6 * reach, "out →", va="top", ha="right")
         axes.set(xlabel="along the planes (Å)", ylabel="height (Å)", aspect="equal")
         axes.set(xlim=(-reach, reach), ylim=(-1.75 * d_spacing, 0.6 * reach))
+    return figure
+
+
+def plot_diffractometer(theta: float, height: float = 0.0):
+    """A diffractometer from the side: beam, sample, detector, and the angles theta and 2 theta.
+
+    Parameters
+    ----------
+    theta : degrees, between the beam and the sample's surface
+    height : of that surface above the axis, in radii of the circle. The beam then meets the sample
+        early, and what it reflects runs beside the dashed way that leads to the right angle.
+    """
+    figure, axes = new_figure(figsize=(8, 3.6))
+    sine, cosine = np.sin(np.radians(theta)), np.cos(np.radians(theta))
+    out, tube = np.array([cosine, sine]), np.array([-cosine, sine])
+    meets = np.array([-height * cosine / sine, height])
+    along = np.sqrt(1 - meets @ meets + (meets @ out) ** 2) - meets @ out  # as far as the circle
+    detector = meets + along * out
+    axes.add_patch(Arc((0, 0), 2, 2, theta1=-25, theta2=205, color="0.6", ls=":"))
+    axes.plot(0, 0, "+", color="black", ms=12)
+    if height:
+        axes.plot(*np.transpose([(0, 0), out]), color="0.5", lw=1, ls="--")
+    axes.fill_between([-0.3, 0.3], height - 0.06, height, color="0.75", zorder=0)
+    axes.text(-0.32, height - 0.05, "sample", ha="right", va="top")
+    for i, (start, end) in enumerate(((tube, meets), (meets, detector))):
+        axes.annotate("", end, start, arrowprops={"arrowstyle": "->", "color": COLOURS[i], "lw": 2})
+    axes.plot(*np.transpose([meets, meets + 0.6 * (meets - tube)]), color=COLOURS[0], ls=":")
+    for name, place, marker, side in (("tube", tube, "s", -1), ("detector", detector, "D", 1)):
+        axes.plot(*place, marker, color="black", ms=9)
+        axes.text(*(place * 1.06), name, ha="right" if side < 0 else "left", va="bottom")
+    for size, first, last, name in ((0.7, 180 - theta, 180, "θ"), (0.9, -theta, theta, "2θ")):
+        middle = np.radians((first + last) / 2)
+        axes.add_patch(Arc(meets, size, size, theta1=first, theta2=last))
+        axes.text(*(meets + 0.57 * size * np.array([np.cos(middle), np.sin(middle)])), name,
+                  ha="center", va="center")  # fmt: skip
+    axes.set(xlim=(-1.35, 1.35), ylim=(-0.45, 1.08), aspect="equal")
+    axes.set_axis_off()
     return figure
 
 

@@ -66,15 +66,8 @@ def calibration(probability, labels, bins: int = 10):
     Guo et al. (2017), Proc. ICML, PMLR 70, 1321-1330: patterns are sorted into bins by the
     certainty of the answer; the error is the mean gap, weighted by the patterns in each bin.
 
-    Parameters
-    ----------
-    probability : float, (n, classes)
-    labels : int, (n,)
-
-    Returns
-    -------
-    certainty, accuracy, count : float, float, int, (filled bins,)
-    error : float
+    ``probability`` is (n, classes), ``labels`` are int, (n,).  Returned are certainty, accuracy and
+    count of each filled bin, and the error.
     """
     probability, labels = np.asarray(probability), np.asarray(labels)
     if len(probability) == 0:
@@ -89,20 +82,35 @@ def calibration(probability, labels, bins: int = 10):
     return mean_certainty, accuracy, count[filled], error
 
 
+def in_percent(hits, n, text: bool = True):
+    """A share in % and its 95 % interval (Wilson 1927, J. Am. Stat. Assoc. 22, 209-212).
+
+    Returns
+    -------
+    Words such as "90 % (60 to 98)", or without ``text`` the three numbers, nan if ``n`` is 0.
+
+    Examples
+    --------
+    >>> in_percent(9, 10)
+    '90 % (60 to 98)'
+    >>> in_percent(0, 20)
+    '0 % (0 to 16)'
+    """
+    z, n, share = 1.96, int(n), int(hits) / n if n else np.nan
+    centre = (share + z**2 / 2 / max(n, 1)) / (1 + z**2 / max(n, 1))
+    half = np.sqrt(share * (1 - share) / max(n, 1) + z**2 / 4 / max(n, 1) ** 2)
+    half *= z / (1 + z**2 / max(n, 1))
+    ends = np.clip([centre - half, centre + half], [0, share], [share, 1])
+    numbers = tuple(100 * float(v) for v in (share, *ends))
+    return "{:.0f} % ({:.0f} to {:.0f})".format(*numbers) if text else numbers
+
+
 def mix(patterns: PatternSet, first, second, fraction) -> np.ndarray:
     """Mixtures by intensity: ``fraction`` of one pattern and the rest of another.
 
     Each pattern is scaled to a strongest point of 1 first, so that the fraction is one of peak
-    heights, not of weight.
-
-    Parameters
-    ----------
-    first, second : int, (n,), indices into ``patterns``
-    fraction : float or (n,), of the first
-
-    Returns
-    -------
-    float32, (n, points)
+    heights, not of weight.  ``first`` and ``second`` are indices into ``patterns``, int, (n,), the
+    fraction is one number or (n,); the mixtures are float32, (n, points).
     """
     fraction = np.broadcast_to(np.asarray(fraction, dtype=np.float32), np.shape(first))[:, None]
     a, b = min_max_scale(patterns.intensity[first]), min_max_scale(patterns.intensity[second])

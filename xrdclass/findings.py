@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -24,13 +24,11 @@ class Finding:
         with one answer out of several, cannot know, and always says False
     probability : for each phase, 0...1
     warnings : sentences about what makes the answer doubtful
-    two_theta, signal : float, (points,), degrees and what the network was shown of the scan, where
-        it has data: its intensity, or an identifier's: above the background, strongest point 1
+    two_theta, signal : float, (points,), degrees and intensities: what a classifier was shown of
+        the scan, where it has data; what an identifier fitted
     wavelength, wavelength_source : Å, and who said so: "given" by the caller, "stated" by the
         file, or "assumed"
     threshold : a phase is named from this probability on; None if the likeliest always is
-    fitted : name -> calculated pattern of each phase found, fitted under the signal
-    mass : name -> parts by weight among the phases found, adding up to 1
     foreign_probability : that there are such peaks; None of a classifier
     refinement : the `identify.refinement.Refinement` that an identifier's answer rests on: weights,
         cells, sizes, what is unexplained or missing; None of a classifier
@@ -46,8 +44,6 @@ class Finding:
     wavelength: float
     wavelength_source: str
     threshold: float | None = None
-    fitted: dict[str, np.ndarray] = field(default_factory=dict)
-    mass: dict[str, float] = field(default_factory=dict)
     foreign_probability: float | None = None
     refinement: object | None = None
 
@@ -58,11 +54,6 @@ class Finding:
         if not self.foreign:
             return found or "none of the phases"
         return f"{found}, and something else" if found else "none of the phases; something else"
-
-    @property
-    def remaining(self) -> np.ndarray:
-        """What the phases found leave unexplained of the signal."""
-        return self.signal - sum(self.fitted.values(), np.zeros(len(self.signal)))
 
 
 @dataclass(frozen=True)

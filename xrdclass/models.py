@@ -33,10 +33,10 @@ def original_cnn(n_points: int, n_classes: int):
     return import_keras().Sequential(network, name="original_cnn")
 
 
-def compact_cnn(n_points: int, n_classes: int):
+def compact_cnn(n_points: int, n_classes: int, average: int = 5):
     """A network that averages neighbouring points first: a peak is some fifteen points wide.
 
-    Five points become one, which also averages counting noise; then three convolutions with
+    ``average`` points become one, which also averages counting noise; then three convolutions with
     16, 32 and 32 filters, and two dense layers. A small part of the original's arithmetic.
 
     Returns
@@ -47,7 +47,7 @@ def compact_cnn(n_points: int, n_classes: int):
     layers = import_keras().layers
     network = [
         layers.Input((n_points, 1)),
-        layers.AveragePooling1D(5, padding="same"),
+        layers.AveragePooling1D(average, padding="same"),
         layers.Conv1D(16, 15, strides=2, padding="same", activation="relu"),
         layers.MaxPooling1D(2),
         layers.Conv1D(32, 9, padding="same", activation="relu"),

@@ -7,6 +7,7 @@ by hand call `use_style` once.
 from __future__ import annotations
 
 import base64
+import gc
 import io
 import sys
 import textwrap
@@ -15,6 +16,8 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.transforms import ScaledTranslation
+
+from .evaluation import in_percent
 
 #: Okabe & Ito (2008), "Color Universal Design": told apart with any kind of colour vision.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#000000", "#E69F00", "#56B4E9")
@@ -68,6 +71,7 @@ def picture(figure) -> tuple[str, dict]:
 def new_figure(*shape, **options):
     """Figure and axes in the one style, as `matplotlib.pyplot.subplots`."""
     use_style()
+    gc.collect()  # figures closed before: each keeps some ten megabytes in cycles
     return plt.subplots(*shape, **options)
 
 
@@ -256,28 +260,6 @@ def plot_lines(lines_by_name: dict, xlim=(5, 90), labelled: int = 4):
     return figure
 
 
-def plot_kernels(kernels: dict, step: float):
-    """Filters of a first layer, small multiples on one scale, a row for each name.
-
-    ``kernels`` maps a name to (points, 1, filters); ``step`` is in degrees from point to point.
-    """
-    widest = max(np.shape(row)[2] for row in kernels.values())
-    size = (1.15 * widest, 1.25 * len(kernels) + 0.3)
-    figure, panels = new_figure(
-        len(kernels), widest, figsize=size, sharex=True, sharey=True, squeeze=False
-    )
-    for row, (name, filters) in zip(panels, kernels.items(), strict=True):
-        offset = (np.arange(len(filters)) - (len(filters) - 1) / 2) * step
-        for axes, kernel in zip(row, np.asarray(filters)[:, 0].T, strict=False):
-            axes.axhline(0, color="0.8", lw=0.8)
-            axes.plot(offset, kernel)
-            axes.set_xticks([0])
-        row[0].set_ylabel(name)
-    figure.supxlabel(f"offset, {offset[0]:.2f} to {offset[-1]:.2f} degrees", fontsize=10)
-    figure.supylabel("weight", fontsize=10)
-    return figure
-
-
 def plot_confusion(matrix, names, title=None):
     """A confusion matrix with its counts written in; rows are the truth."""
     matrix = np.asarray(matrix)
@@ -312,18 +294,16 @@ def plot_calibration(curves: dict):
     Honest certainties lie on the diagonal. ``curves`` maps a name to (certainty, accuracy, count,
     error) of `evaluation.calibration`.
     """
-    from scipy.stats import binomtest
-
     figure, (top, bottom) = new_figure(2, 1, figsize=(5, 5), sharex=True, height_ratios=(3, 1))
     top.plot([0, 1], [0, 1], color="0.6", lw=1, label="honest")
     left = low = 1.0
     for i, (name, (certainty, accuracy, count, error)) in enumerate(curves.items()):
         answers = zip(np.round(accuracy * count).astype(int), count, strict=True)
-        ranges = [binomtest(right, n).proportion_ci(method="wilson") for right, n in answers]
+        ranges = np.array([in_percent(*pair, text=False)[1:] for pair in answers]) / 100
         top.vlines(certainty, *np.transpose(ranges), color=COLOURS[i % 7], lw=1, alpha=0.7)
         top.plot(certainty, accuracy, label=f"{name} (error {error:.2g})", **look(i))
         bottom.plot(certainty, count, **look(i))
-        left, low = min(left, *certainty), min(low, *certainty, *np.ravel(ranges))
+        left, low = min(left, *certainty), min(low, *certainty, *ranges.ravel())
     top.set(ylabel="part that is right", xlim=(left - 0.03, 1.02), ylim=(low - 0.03, 1.02))
     top.legend(fontsize=9)
     bottom.set(xlabel="certainty", ylabel="answers", yscale="log")

@@ -1,4 +1,4 @@
-"""Measured scans: what the lessons evaluate, where each comes from, and what stands in for it.
+"""Measured scans: which the lessons use, where each comes from, and what stands in for it.
 
 Most are of RRUFF: Lafuente, Downs, Yang & Stone (2015), in Highlights in Mineralogical
 Crystallography, 1-30. sources.tsv lists them all, with addresses and checksums.
@@ -18,44 +18,36 @@ from pathlib import Path
 
 import numpy as np
 
-from .errors import DataError, ScanError
-from .files.archives import fill
+from .errors import DataError, DownloadError, ScanError
+from .files.downloads import fill
 from .scans import Scan, parse_scan, read_scan
 
 DATA_VARIABLE = "XRDCLASS_DATA"
 
 _PHASES = {name: name for name in ("anatase", "brookite", "rutile")}
 _PHASES |= {"TiO2-II": "tio2-ii", "beta-TiO2": r"(?:beta-tio2|tio2\(b\))"}
-_ID = re.compile(r"(?<![A-Za-z0-9])[A-Z]\d[\dx]{5}(?![\dx])", re.IGNORECASE)
-_MINERAL = re.compile(r"^([^\W\d_].*?)__[A-Z]\d[\dx]{5}", re.IGNORECASE)
+_ID = re.compile(r"(?:^([^\W\d_].*?)__|(?<![a-z0-9]))([a-z]\d[\dx]{5})(?![\dx])", re.IGNORECASE)
 _SUFFIXES = set(".xy .xye .csv .txt .dat .asc .prn .ras .xrdml .brml .rasx .raw".split())
 # RRUFF offers, under the same IDs, lists of lines, refinements and spectra: none is a scan.
-_NOT_SCANS = re.compile(r"DIF_File|Refinement|Raman|Infrared|README", re.IGNORECASE)
+_NOT_SCANS = re.compile(r"^\.|DIF_File|Refinement|Raman|Infrared|README", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
 class Entry:
     """A scan that can be fetched, or a file of the local folder that is in no list.
 
-    Attributes
-    ----------
-    rruff_id : such as "R060277"; for what has no ID, the file's name
-    mineral : such as "Anatase"
-    phase : the phase's name in `phases`, None if it is none of the five
-    kind : "measured" (``-1`` in RRUFF's file names), "calculated" (``-9``), "calculated or
-        stripped" (see `is_stripped`), None if not known
-    file, url, sha256 : the single file's name, address and checksum, "" if not known
-    weight_percent : {mineral: part} of a weighed mixture, else empty
+    Its kind is "measured" (``-1`` in RRUFF's file names) or "calculated" (``-9``), of other names
+    as `kind_of` tells. What is not known is None or "".
     """
 
-    rruff_id: str
+    rruff_id: str  # such as "R060277"; for what has no ID, the file's name
     mineral: str
-    phase: str | None
+    phase: str | None  # its name in `phases`, None if it is none of the five
     kind: str | None
-    file: str
+    file: str  # the single file's name, its address and checksum
     url: str = ""
     sha256: str = ""
-    weight_percent: dict[str, float] = field(default_factory=dict, hash=False)
+    weight_percent: dict[str, float] = field(default_factory=dict, hash=False)  # of a mixture
 
 
 def _listed(row: dict[str, str]) -> Entry:
@@ -78,17 +70,14 @@ MIXTURES = tuple(entry for entry in _LISTED if entry.weight_percent)
 class RruffPattern:
     """An entry's scan with its origin.
 
-    Attributes
-    ----------
-    source : "measured", "measured, processed", "measured, stripped" (of its background),
-        "calculated by RRUFF", "calculated or stripped" (see `is_stripped`), or "stand-in"
-    where : "local folder", "cache" or "simulated"
+    Its source is "measured", "measured, processed", "measured, stripped" (of its background),
+    "calculated by RRUFF", "calculated" (as `kind_of` tells), or "stand-in".
     """
 
     entry: Entry
     scan: Scan
     source: str
-    where: str
+    where: str  # "local folder", "cache" or "simulated"
 
     @property
     def name(self) -> str:
@@ -99,27 +88,28 @@ class RruffPattern:
         return self.entry.phase
 
 
-def is_stripped(scan: Scan) -> bool:
-    """Whether a pattern was calculated or stripped of its background, told by its numbers alone.
+def kind_of(scan: Scan) -> str:
+    """Whether a scan is "measured", "stripped" of its background, or "calculated", by its numbers.
 
-    The rule: a counter writes whole numbers, and seldom zero. These are not all whole, and at
-    least a tenth of them are exactly zero.
+    The rule: a counter writes whole numbers, and seldom zero. What is not whole, and exactly zero
+    at a tenth of its points or more, was stripped or calculated: calculated if it has no noise,
+    which turns from rising to falling or back at two of three points, and here at under one.
     """
-    return bool((scan.intensity % 1).any() and np.mean(scan.intensity == 0) >= 0.1)
+    if not (scan.intensity % 1).any() or np.mean(scan.intensity == 0) < 0.1:
+        return "measured"
+    slope = np.sign(np.diff(scan.intensity))
+    turns = np.count_nonzero(np.diff(slope[slope != 0]))
+    return "calculated" if turns < np.count_nonzero(slope) / 3 else "stripped"
 
 
 def find_patterns(data_dir=None, cache_dir=None) -> list[RruffPattern]:
     """The patterns of the five phases that are at hand, in the catalogue's order.
 
-    Each entry is looked for in the local folder with its subfolders (any file whose name holds
-    the ID), then in the cache that `download` fills. Other files follow, by the mineral's name:
-    ``rutile_lab3.xy`` is a rutile. Whether a pattern is measured is told by the file's
-    ``##STATUS``, else by its name, else by the catalogue, else by `is_stripped`.
-
-    Parameters
-    ----------
-    data_dir : folder, optional; by default the one that the variable XRDCLASS_DATA names
-    cache_dir : folder, optional; by default the user's cache
+    Each entry is looked for in the folder ``data_dir``, by default the one that the variable
+    XRDCLASS_DATA names, with its subfolders (any file whose name holds the ID), then in the cache
+    that `download` fills. Other files follow, by the mineral's name: ``rutile_lab3.xy`` is a
+    rutile. Whether a pattern is measured is told by the file's ``##STATUS``, else by its name or
+    the one on RRUFF, else by the list, else by `kind_of`.
 
     Raises
     ------
@@ -150,45 +140,32 @@ def evaluation_patterns(data_dir=None, cache_dir=None, seed: int = 0) -> list[Rr
 
 
 def stand_in(entry: Entry, seed: int = 0) -> RruffPattern:
-    """A simulated pattern in place of an entry that is not at hand; never a measurement.
+    """A simulated pattern in place of an entry of the five phases; never a measurement.
 
     Its conditions are ones that training does not draw from: a Voigt profile and a sample
     displaced by 0.18 to 0.25 mm, with the doublet, a background and counting noise.
-
-    Raises
-    ------
-    DataError
-        If the entry's phase is none of the five.
     """
     from .diffraction import radiation
     from .noise import Noise, add_noise
     from .simulation import Variation, simulate
 
-    phase = _shipped_phases().get(entry.phase)
-    if phase is None:
-        raise DataError(
-            f"{entry.rruff_id} is {entry.mineral}, none of the five phases to simulate."
-        )
+    phase = _shipped_phases()[entry.phase]
     seeds = np.random.SeedSequence([seed, zlib.crc32(entry.rruff_id.encode())]).generate_state(2)
-    variation = Variation(
-        strain=0.004,
-        texture=0.4,
-        domain_size=(30, 80),
-        profile="voigt",
-        eta=(0.3, 0.7),
-        k_alpha2=True,
-        caglioti=((0.005, 0.015), (-0.008, -0.002), (0.004, 0.01)),
-        displacement=(0.18, 0.25),
-    )
+    caglioti = ((0.005, 0.015), (-0.008, -0.002), (0.004, 0.01))
+    shape = {"profile": "voigt", "eta": (0.3, 0.7), "k_alpha2": True, "caglioti": caglioti}
+    sample = {
+        "strain": 0.004,
+        "texture": 0.4,
+        "domain_size": (30, 80),
+        "displacement": (0.18, 0.25),
+    }
     noise = Noise(air=(0, 0.1), background=(0.02, 0.1), hump=(0, 0.02), counts=(500, 6000))
-    pattern = add_noise(simulate([phase], 1, variation, seed=int(seeds[0])), noise, int(seeds[1]))
-    scan = Scan(
-        pattern.grid.two_theta,
-        pattern.intensity[0],
-        name=f"{entry.mineral} {entry.rruff_id} (stand-in)",
-        wavelength=radiation("Cu").mean,
-        metadata={"NAMES": entry.mineral, "STATUS": "stand-in: simulated, not measured"},
-    )
+    clean = simulate([phase], 1, Variation(**sample, **shape), seed=int(seeds[0]))
+    noisy = add_noise(clean, noise, int(seeds[1]))
+    name = f"{entry.mineral} {entry.rruff_id} (stand-in)"
+    said = {"NAMES": entry.mineral, "STATUS": "stand-in: simulated, not measured"}
+    axes = noisy.grid.two_theta, noisy.intensity[0]
+    scan = Scan(*axes, name, wavelength=radiation("Cu").mean, metadata=said)
     return RruffPattern(entry, scan, "stand-in", "simulated")
 
 
@@ -202,13 +179,8 @@ def _shipped_phases() -> dict:
 def download(entries: Iterable[Entry] = CATALOGUE, cache_dir=None, **options) -> list[Path]:
     """Fetch entries that are not in the cache yet; return their files.
 
-    What has no known checksum is checked by its content: ID, angles and number of points.
-
-    Parameters
-    ----------
-    entries : the catalogue, `OTHER_MINERALS`, `MIXTURES` or some of them
-    cache_dir : folder, optional; by default the user's cache
-    options : ``progress``, ``seconds`` for the whole and others, see `files.archives.fill`
+    What has no known checksum is checked by its content: ID, angles and number of points. The
+    options, such as ``progress`` and ``seconds``, are those of `files.downloads.fill`.
 
     Raises
     ------
@@ -216,7 +188,17 @@ def download(entries: Iterable[Entry] = CATALOGUE, cache_dir=None, **options) ->
         If the cache cannot be written to or an entry could not be fetched; what was fetched
         stays in the cache. The message says how many came.
     """
-    return fill(_cache_folder(cache_dir), entries, _fault, **options)
+    entries, folder = list(entries), _cache_folder(cache_dir)
+    found, problems = fill(folder, entries, _fault, **options)
+    lacking = [entry.rruff_id for entry in entries if entry.rruff_id not in found]
+    if lacking:
+        names = ", ".join(lacking[:3]) + (f" and {len(lacking) - 3} more" if lacking[3:] else "")
+        raise DownloadError(
+            f"{len(found)} of {len(entries)} scans are in {folder}; could not be fetched: {names} "
+            f"({'; '.join(problems[:4]) or 'no source has them'}); to work offline, put the "
+            "files into a folder and set XRDCLASS_DATA to it."
+        )
+    return [found[entry.rruff_id] for entry in entries]
 
 
 def _fault(content: bytes, rruff_id: str, name) -> str | None:
@@ -225,39 +207,11 @@ def _fault(content: bytes, rruff_id: str, name) -> str | None:
         scan = parse_scan(content, name)
     except ScanError as error:
         return str(error).rstrip(".")
-    stated = scan.metadata.get("RRUFFID", "no ID")
-    low, high = scan.two_theta[[0, -1]]
-    if rruff_id not in stated.upper():
-        return f"expected the RRUFF entry {rruff_id} in its header; found {stated}"
-    if len(scan) < 1000 or low > 10 or high < 80:
-        found = f"found {len(scan)} points from {low:g} to {high:g}"
-        return f"expected at least 1000 points from 10 to 80 degrees; {found}"
-    return None
-
-
-def _find(wanted, data_dir, cache_dir) -> list[RruffPattern]:
-    """The first readable file of each wanted entry, listed ones first and in the list's order."""
-    folder = data_dir if data_dir is not None else os.environ.get(DATA_VARIABLE) or None
-    if folder is not None and not Path(folder).is_dir():
-        origin = "" if data_dir is not None else f", which {DATA_VARIABLE} names,"
-        message = f"{folder}{origin} is not a folder; expected a folder of RRUFF scans."
-        if data_dir is not None:
-            raise DataError(message)
-        warnings.warn(message, stacklevel=3)
-        folder = None
-    found: dict[object, RruffPattern] = {}
-    for where, place in (("local folder", folder), ("cache", _cache_folder(cache_dir))):
-        for path in _files(place):
-            entry = _entry_of(path)
-            if entry is None or not wanted(entry):
-                continue
-            # Without an ID, files of one name are one scan in two formats only within a folder.
-            own = entry in _LISTED or _ID.search(path.name)
-            key = entry.rruff_id if own else path.with_suffix("")
-            if key not in found and (pattern := _read(entry, path, where)):
-                found[key] = pattern
-    rank = {entry: number for number, entry in enumerate(_LISTED)}
-    return sorted(found.values(), key=lambda pattern: rank.get(pattern.entry, len(rank)))
+    stated, (low, high) = scan.metadata.get("RRUFFID", "no ID"), scan.two_theta[[0, -1]]
+    if rruff_id in stated.upper() and len(scan) >= 1000 and low <= 10 and high >= 80:
+        return None
+    found = f"{stated} with {len(scan)} points from {low:g} to {high:g}"
+    return f"expected {rruff_id} with at least 1000 points from 10 to 80 degrees; found {found}"
 
 
 def _cache_folder(cache_dir) -> Path:
@@ -266,13 +220,34 @@ def _cache_folder(cache_dir) -> Path:
     return Path(pooch.os_cache("xrdclass"), "rruff") if cache_dir is None else Path(cache_dir)
 
 
+def _find(wanted, data_dir, cache_dir) -> list[RruffPattern]:
+    """The first readable file of each wanted entry, listed ones first and in the list's order."""
+    folder = data_dir if data_dir is not None else os.environ.get(DATA_VARIABLE) or None
+    if folder is not None and not Path(folder).is_dir():
+        origin = "" if data_dir is not None else f", which {DATA_VARIABLE} names,"
+        raise DataError(f"{folder}{origin} is not a folder; expected a folder of RRUFF scans.")
+    found: dict[object, RruffPattern] = {}
+    for where, place in (("local folder", folder), ("cache", _cache_folder(cache_dir))):
+        for path in _files(place) if place else ():
+            entry = _entry_of(path)
+            # Without an ID, files of one name are one scan in two formats only within a folder.
+            own = entry in _LISTED or _ID.search(path.name)
+            key = entry.rruff_id if entry and own else path.with_suffix("")
+            if entry is None or not wanted(entry) or key in found:
+                continue
+            try:
+                scan = read_scan(path)
+                found[key] = RruffPattern(entry, scan, _source(entry, scan, path.name), where)
+            except ScanError as error:
+                warnings.warn(f"Left out: {error}", stacklevel=3)
+    rank = {entry: number for number, entry in enumerate(_LISTED)}
+    return sorted(found.values(), key=lambda pattern: rank.get(pattern.entry, len(rank)))
+
+
 def _files(folder) -> list[Path]:
     """The files below a folder that may be scans; raw data before processed ones."""
-    if folder is None:
-        return []
     paths = (Path(top, name) for top, _, names in os.walk(folder) for name in names)
-    wanted = (p for p in paths if p.suffix.lower() in _SUFFIXES and not p.name.startswith("."))
-    wanted = (p for p in wanted if not _NOT_SCANS.search(p.name))
+    wanted = (p for p in paths if p.suffix.lower() in _SUFFIXES and not _NOT_SCANS.search(p.name))
     return sorted(wanted, key=lambda p: ("processed" in p.name.lower(), str(p)))
 
 
@@ -281,34 +256,25 @@ def _entry_of(path: Path) -> Entry | None:
     for entry in _LISTED:
         if entry.rruff_id.lower() in path.name.lower():
             return entry
-    number, named = _ID.search(path.name), _MINERAL.match(path.name)
-    text = (named[1] if named else path.stem).lower()
-    phases = {p for p, word in _PHASES.items() if re.search(f"(?<![a-z]){word}(?![a-z])", text)}
-    if not named and len(phases) != 1:  # two names: a mixture
+    mineral, number = match.groups() if (match := _ID.search(path.name)) else (None, None)
+    text = (mineral or path.stem).lower()
+    phases = [p for p, word in _PHASES.items() if re.search(f"(?<![a-z]){word}(?![a-z])", text)]
+    if not mineral and len(phases) != 1:  # two names: a mixture
         return None
-    phase = phases.pop() if phases else None
-    mineral = named[1] if named else phase[0].upper() + phase[1:]
-    return Entry(number[0] if number else path.stem, mineral, phase, None, path.name)
-
-
-def _read(entry: Entry, path: Path, where: str) -> RruffPattern | None:
-    try:
-        scan = read_scan(path)
-    except ScanError as error:
-        warnings.warn(f"Left out: {error}", stacklevel=4)
-        return None
-    return RruffPattern(entry, scan, _source(entry, scan, path.name), where)
+    phase = phases[0] if phases else None
+    mineral = mineral or phase[0].upper() + phase[1:]
+    return Entry(number or path.stem, mineral, phase, None, path.name)
 
 
 def _source(entry: Entry, scan: Scan, name: str) -> str:
     """`RruffPattern.source` of an entry's file."""
     stated = re.match("measured|calculated", scan.metadata.get("STATUS", "").lower())
-    mark = re.search(re.escape(entry.rruff_id) + r"-([19])(?!\d)", name, re.IGNORECASE)
-    kind = stated[0] if stated else {"1": "measured", "9": "calculated"}.get(mark and mark[1])
-    kind = kind or entry.kind
-    if kind == "calculated":
-        return "calculated by RRUFF"
-    if is_stripped(scan):
-        return "measured, stripped" if kind == "measured" else "calculated or stripped"
-    processed = scan.metadata.get("INTENSITIES", name).lower()
-    return "measured, processed" if "processed" in processed else "measured"
+    names, number = f"{name} {entry.file}", re.escape(entry.rruff_id)
+    mark = re.search(number + r"-([19])(?!\d)", names, re.IGNORECASE)
+    known = stated[0] if stated else {"1": "measured", "9": "calculated"}.get(mark and mark[1])
+    by_numbers = kind_of(scan)
+    if (known or by_numbers) == "calculated" and (known or entry.kind != "measured"):
+        return "calculated by RRUFF" if known else "calculated"
+    if "processed" in scan.metadata.get("INTENSITIES", name).lower():
+        return "measured, processed"
+    return "measured" if by_numbers == "measured" else "measured, stripped"

@@ -6,7 +6,6 @@ that they can be read, and searched, without a network.
 
 from __future__ import annotations
 
-import argparse
 import re
 import shutil
 import sys
@@ -14,8 +13,10 @@ from pathlib import Path
 
 import nbformat
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from common import NOTEBOOKS, ROOT, command_line, empty, shown, tags
+
 HERE = Path(__file__).resolve().parent
-ROOT = HERE.parent.parent
 SOURCE, SITE = ROOT / "build" / "site-source", ROOT / "build" / "site"
 PAGES = [
     "docs/instructors.md",
@@ -62,14 +63,14 @@ def prepare(notebook):
     """A lesson for the site: solutions folded, pictures with their alt text, titles as they are."""
     for cell in notebook.cells:
         cell.source = re.sub(r"\]\(\.\./README\.md[^)]*\)", "](../index.md)", cell.source)
-        shown = {}
-        if "solution" in cell.metadata.get("tags", []):
-            cell.metadata["tags"] = [*cell.metadata.tags, "hide-cell"]
-            shown |= {f"code_prompt_{do.lower()}": f"{do} the solution" for do in ("Show", "Hide")}
+        look = {}
+        if "solution" in tags(cell):
+            cell.metadata["tags"] = [*tags(cell), "hide-cell"]
+            look |= {f"code_prompt_{do.lower()}": f"{do} the solution" for do in ("Show", "Hide")}
         if cell.metadata.get("alt"):
-            shown["image"] = {"alt": cell.metadata.alt}
-        if shown:
-            cell.metadata["mystnb"] = shown
+            look["image"] = {"alt": cell.metadata.alt}
+        if look:
+            cell.metadata["mystnb"] = look
     return notebook
 
 
@@ -88,7 +89,7 @@ def gather(source=SOURCE):
     shutil.rmtree(source, ignore_errors=True)
     (source / "notebooks").mkdir(parents=True)
     rows, lessons = [], []
-    for path in sorted((ROOT / "notebooks").glob("*.ipynb")):
+    for path in sorted(NOTEBOOKS.glob("*.ipynb")):
         notebook = nbformat.read(path, as_version=4)
         rows.append(row(path.name, notebook))
         lessons.append(f"notebooks/{path.stem}")
@@ -109,20 +110,13 @@ def gather(source=SOURCE):
 
 def main():
     """The command line; the exit status is 1 if anything is amiss, such as a dead link."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
-    parser.add_argument("--out", default=SITE, type=Path, help="folder to write to")
-    args = parser.parse_args()
+    out = command_line(__doc__, SITE).parse_args().out
     from sphinx.cmd.build import main as sphinx
 
-    if args.out.exists() and any(args.out.iterdir()):
-        if args.out != SITE and not (args.out / "objects.inv").is_file():
-            sys.exit(f"{args.out} holds files that are no such site; name an empty folder.")
-        shutil.rmtree(args.out)
-    status = sphinx(["-q", "-W", "--keep-going", "-b", "html", str(gather()), str(args.out)])
+    empty(out, SITE, "objects.inv", "such site")
+    status = sphinx(["-q", "-W", "--keep-going", "-b", "html", str(gather()), str(out)])
     if not status:
-        out = args.out.resolve()
-        shown = out.relative_to(ROOT) if out.is_relative_to(ROOT) else out
-        print(f"The site: {shown}/index.html")
+        print(f"The site: {shown(out)}/index.html")
     return status
 
 

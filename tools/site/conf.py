@@ -1,7 +1,7 @@
 """Sphinx settings of the site that build.py makes. Nothing runs a notebook or needs a network."""
 
 from docutils import nodes
-from docutils.utils.math.latex2mathml import tex2mathml
+from pages import mathml
 
 project = "xrdclass"
 author = "The xrdclass authors"
@@ -31,21 +31,13 @@ html_theme_options = {
 html_math_renderer = "mathml"
 
 
-def _mathml(formula, block=False):
-    """MathML of a formula; what docutils does not know by itself is said in its words."""
-    formula = formula.strip().replace("°", r"^\circ").replace(r"\dots", r"\ldots")
-    if formula.startswith(("^", "_")):
-        formula = "{}" + formula
-    return tex2mathml(formula, as_block=block)
-
-
 def _inline(translator, node):
-    translator.body.append(_mathml(node.astext()))
+    translator.body.append(mathml(node.astext()))
     raise nodes.SkipNode
 
 
 def _block(translator, node):
-    formula = _mathml(node.astext(), block=True)
+    formula = mathml(node.astext(), block=True)
     translator.body.append(f'<div class="formula">{formula}</div>\n')
     raise nodes.SkipNode
 

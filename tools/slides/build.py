@@ -1,108 +1,183 @@
-"""Build the slides of the first session in build/slides/: open build/slides/index.html.
+"""Build the slides in build/slides/: index.html for 90 minutes, half-day.html for half a day.
 
-A slide is a lesson's cell: the heading it stands under, its stored picture or text, and what to see
-in it, which shows at the next key. The lesson's prose is in the speaker's notes (key S). Nothing is
-run, and nothing is loaded from elsewhere.
+Each slide shows a picture or a table of a lesson, and at the next key what to see in it. A tall
+picture comes once more, large, so that its letters can be read in the back row. Questions
+of the quizzes follow, each with its answer at the next key. The lesson's prose is in the speaker's
+notes (key S); Alt and a click enlarge a place. Nothing is run or loaded from elsewhere.
 """
 
 from __future__ import annotations
 
-import argparse
+import base64
+import html
 import importlib.util
 import re
 import shutil
+import struct
 import sys
 from pathlib import Path
 
 import nbformat
-from nbconvert import SlidesExporter
-from traitlets.config import Config
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from common import NOTEBOOKS, ROOT, command_line, empty, shown, tags
+from pages import markdown
+from quizzes import questions
 
 HERE = Path(__file__).resolve().parent
-ROOT = HERE.parent.parent
 SLIDES = ROOT / "build" / "slides"
-NEEDED = ("dist/reveal.css", "dist/reveal.js", "dist/theme/white.css", "plugin/notes/notes.js")
-#: The cells that are shown, in order; a "+" shows the code as well.
-SESSION = {
-    "01": "cells planes-figure bragg-figure angle-by-hand+ ideal moved zoom",
-    "02": "variations slider",
-    "05": "curves table confusion",
-    "07": "unknowns unknown-number",
+NEEDED = ("dist/reveal.css", "dist/reveal.js", "dist/theme/white.css")
+NEEDED += ("plugin/notes/notes.js", "plugin/zoom/zoom.js")
+#: Page -> lesson -> the sections that are shown; None: all.
+PLANS = {
+    "index": {
+        "01": [
+            "Five ways to arrange titanium and oxygen",
+            "Planes and their distance",
+            "Bragg's condition",
+            "Five patterns",
+            "Why five structures give five patterns",
+            "One line is not enough",
+        ],
+        "02": ["One variation at a time", "Strain", "Texture", "Crystallite size"],
+        "05": ["Clean or noisy patterns?"],
+        "07": ["Minerals that are none of the five"],
+    },
+    "half-day": dict.fromkeys(("01", "02", "03", "04", "05", "06", "07")),
 }
-FIRST = (
-    "# What does a network know?\n\nFive crystals of one composition, and a network that names them"
-)
-LAST = "## One sentence\n\nWhen would I trust this network?"
-TEMPLATE = """
-{%- extends 'reveal/index.html.j2' -%}
-{%- block html_head_js -%}{%- endblock -%}
-{%- block html_head_js_mathjax -%}{%- endblock -%}
-{%- block html_head_css -%}<link rel="stylesheet" href="slides.css">{%- endblock -%}
-{%- block data_png scoped -%}
-{%- set alt = cell.metadata.get('alt', '') | escape_html -%}
-{{ super() | replace('<img ', '<img alt="' ~ alt ~ '" ') }}
-{%- endblock -%}
-{%- block footer_js -%}
+FIRST = "<h1>What does a network know?</h1><p>Phases of one composition, and a network that names "
+FIRST += "them</p>"
+LAST = "<h1>One sentence</h1><p>When would I trust this network?</p>"
+LINES, COLUMNS = range(2, 13), range(10, 78)  # of a table that can be read from the back row
+TALL, TALLER = 0.44, 0.57  # height over width, beyond what fits beside a text, and on a slide
+LENGTH = 190  # letters below a picture
+PAGE = """<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<title>xrdclass: {name}</title>
+<link rel="stylesheet" href="reveal/dist/reveal.css">
+<link rel="stylesheet" href="reveal/dist/theme/white.css">
+<link rel="stylesheet" href="slides.css">
+</head>
+<body>
+<div class="reveal"><div class="slides">
+{slides}
+</div></div>
 <script src="reveal/dist/reveal.js"></script>
 <script src="reveal/plugin/notes/notes.js"></script>
-<script>Reveal.initialize({hash: true, slideNumber: "c/t", center: false,
-                           width: 1100, height: 750, plugins: [RevealNotes]});</script>
+<script src="reveal/plugin/zoom/zoom.js"></script>
+<script>
+Reveal.initialize({{hash: true, slideNumber: "c/t", center: false, controls: false, width: 960,
+                   height: 540, margin: 0.02, plugins: [RevealNotes, RevealZoom]}});
+</script>
+</body>
 </html>
-{%- endblock -%}
 """
 
 
-def load_mathml():
-    """The site's function from a formula to MathML, which browsers draw themselves."""
-    spec = importlib.util.spec_from_file_location("conf", ROOT / "tools" / "site" / "conf.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module._mathml
+def section(*parts, kind=""):
+    """A slide."""
+    return f'<section class="{kind}">\n' + "\n".join(filter(None, parts)) + "\n</section>"
 
 
-def text_cell(source, kind, mathml):
-    """A slide's text, a fragment of it, or its notes; links and hints are for readers."""
-    source = re.sub(r"<details>.*?</details>", "", source, flags=re.S)
-    source = re.sub(r"\[([^\]]+)\]\([^)]+\)", r"\1", source)
-    source = re.sub(r"\$\$(.+?)\$\$", lambda m: mathml(m.group(1), True), source, flags=re.S)
-    source = re.sub(r"\$(.+?)\$", lambda m: mathml(m.group(1)), source, flags=re.S)
-    cell = nbformat.v4.new_markdown_cell(source)
-    cell.metadata["slideshow"] = {"slide_type": kind}
-    return cell
+def notes(text):
+    """The speaker's notes: a text without hints, its links as plain words."""
+    text = re.sub(r"<details>.*?</details>", "", text, flags=re.S)
+    text = re.sub(r"\[([^\]]+)\]\([^)]+\)", r"\1", text)
+    return f'<aside class="notes">{markdown(text)}</aside>'
 
 
-def slide(cells, index, with_code, shown, mathml):
-    """The cells that make a slide of a lesson's cell; ``shown`` holds the ids of all such."""
-    text = "\n\n".join(c.source for c in cells[:index] if c.cell_type == "markdown")
-    heading = re.findall(r"^## +(.+)$", text, flags=re.M)[-1]
-    notes = re.split(r"^#+ .+$", text, flags=re.M)[-1].strip()
-    cell = nbformat.from_dict(cells[index])
-    cell.metadata["slideshow"] = {"slide_type": "-"}
-    if not with_code:
-        cell.metadata["tags"] = [*cell.metadata.get("tags", []), "hide-input"]
-    found = [text_cell(f"## {heading}", "slide", mathml), cell]
-    following = (c for c in cells[index + 1 :] if c.cell_type == "markdown" or c.id in shown)
-    seen = re.match(r"What to see: .+?(?=\n\n|\Z)", next(following).source, flags=re.S)
-    if seen:
-        found.append(text_cell(seen.group(), "fragment", mathml))
-    return [*found, text_cell(notes, "notes", mathml)]
+def outputs(cell):
+    """``(pictures as bytes, printed text)`` of a cell that is no exercise's."""
+    if cell.cell_type != "code" or {"exercise", "solution"} & set(tags(cell)):
+        return [], ""
+    data = [output.get("data", {}) for output in cell.outputs]
+    pictures = [base64.b64decode(d["image/png"]) for d in data if "image/png" in d]
+    return pictures, "".join(output.get("text", "") for output in cell.outputs).rstrip()
 
 
-def gather():
-    """One notebook of all slides."""
-    mathml = load_mathml()
-    cells = [text_cell(FIRST, "slide", mathml)]
-    for number, names in SESSION.items():
-        (path,) = (ROOT / "notebooks").glob(f"{number}_*.ipynb")
-        lesson = nbformat.read(path, as_version=4).cells
-        shown = {f"l{number}-{name.rstrip('+')}": name.endswith("+") for name in names.split()}
-        place = {cell.id: i for i, cell in enumerate(lesson)}
-        for name, with_code in shown.items():
-            cells += slide(lesson, place[name], with_code, shown, mathml)
-    cells.append(text_cell(LAST, "slide", mathml))
-    for i, cell in enumerate(cells):
-        cell.id = f"slide-{i}"
-    return nbformat.v4.new_notebook(cells=cells)
+def in_brief(text):
+    """The first sentences of what there is to see, as many as fit below a picture."""
+    found = re.search(r"^What to see.+?(?=\n\n|\Z)", text, flags=re.S | re.M)
+    if not found:
+        return ""
+    sentences = re.split(r"(?<=[.?]) (?=[A-Z])", " ".join(found.group().split()))
+    brief = sentences[0]
+    for sentence in sentences[1:]:
+        brief = f"{brief} {sentence}" if len(brief) + len(sentence) < LENGTH else brief
+    return f'<div class="fragment see">{markdown(brief)}</div>'
+
+
+def picture_slides(heading, picture, alt, see, said):
+    """A picture, what to see in it at the next key, and a tall one once more, large."""
+    width, height = struct.unpack(">II", picture[16:24])
+    source = base64.b64encode(picture).decode()
+    image = f'<img alt="{html.escape(alt)}" src="data:image/png;base64,{source}">'
+    slides = [section(heading, image, see, said)]
+    if height / width > TALLER:
+        slides += [section(image, kind=f"large {half}") for half in ("upper", "lower")]
+    elif height / width > TALL:
+        slides.append(section(image, kind="large"))
+    return slides
+
+
+def runs(cells):
+    """Runs of code cells: ``(all text before, the cells, the text that follows)`` of each."""
+    before, run = "", []
+    for cell in cells:
+        if cell.cell_type == "code":
+            run.append(cell)
+            continue
+        if run:
+            yield before, run, cell.source
+        before, run = f"{before}\n\n{cell.source}", []
+
+
+def lesson_slides(path, sections):
+    """The slides of a lesson: its question, its pictures and tables, its quiz."""
+    cells = nbformat.read(path, as_version=4).cells
+    title, rest = re.match(r"# ([^\n]+)(.*)", cells[0].source, flags=re.S).groups()
+    asked = re.findall(r"[A-Z][^.?]*\?", rest.replace("*", "").split("After this lesson")[0])
+    slides = [section(f"<h1>{title}</h1>", f"<p>{' '.join(asked[0].split())}</p>")]
+    for before, run, following in runs(cells):
+        name = (re.findall(r"^##+ +(.+)$", before, flags=re.M) or ["Exercise"])[-1]
+        if name.startswith("Exercise") or not (sections is None or name in sections):
+            continue
+        heading, see = f"<h2>{markdown(name)[3:-5]}</h2>", in_brief(following)
+        said = re.split(r"^#+ .+$", before, flags=re.M)[-1] + "\n\n" + following.split("\n#")[0]
+        drawn = [bool(outputs(cell)[0]) for cell in run]
+        for k, cell in enumerate(run):
+            pictures, table = outputs(cell)
+            for picture in pictures:
+                alt = cell.metadata.get("alt", "")
+                slides += picture_slides(heading, picture, alt, see, notes(said))
+            lines = table.splitlines()
+            fits = len(lines) in LINES and max(map(len, lines)) in COLUMNS
+            if see and fits and not any(drawn[: k + 1]):
+                size = min(32, 1560 // max(map(len, lines)))
+                text = f'<pre style="font-size: {size}px">{html.escape(table)}</pre>'
+                slides.append(section(heading, text, "" if any(drawn) else see, notes(said)))
+    return slides + [quiz_slide(q) for q in questions(path)] if sections is None else slides
+
+
+def quiz_slide(question):
+    """A question with its options, and at the next key which of them is right, and why."""
+    rows = "".join(f"<li>{markdown(option)[3:-5]}</li>" for option, _, _ in question.options)
+    rights = [right for _, _, right in question.options]
+    at = rights.index(True)
+    why = markdown(f"**{'ABCD'[at]}.** " + question.options[at][1].removeprefix("Right. "))
+    answer = f'<div class="fragment see">{why}</div>'
+    return section("<h2>Which is right?</h2>", markdown(question.text), f"<ol>{rows}</ol>", answer)
+
+
+def plan_page(name):
+    """The page of one plan."""
+    slides = [section(FIRST)]
+    for number, sections in PLANS[name].items():
+        (path,) = NOTEBOOKS.glob(f"{number}_*.ipynb")
+        slides += lesson_slides(path, sections)
+    return PAGE.format(name=name, slides="\n".join([*slides, section(LAST)]))
 
 
 def build(out):
@@ -111,32 +186,22 @@ def build(out):
     if found is None:
         raise SystemExit("The slides need the package sphinx-revealjs: make slides installs it.")
     reveal = Path(found.submodule_search_locations[0]) / "_static" / "revealjs"
-    settings = Config()
-    settings.SlidesExporter.reveal_url_prefix = "reveal"
-    settings.SlidesExporter.reveal_theme = "white"
-    settings.TagRemovePreprocessor.enabled = True
-    settings.TagRemovePreprocessor.remove_input_tags = {"hide-input"}
-    exporter = SlidesExporter(raw_template=TEMPLATE, config=settings)
-    page = exporter.from_notebook_node(gather(), {"metadata": {"name": "xrdclass"}})[0]
-    if out.exists() and any(out.iterdir()):
-        if out != SLIDES and not (out / "slides.css").is_file():
-            raise SystemExit(f"{out} holds files that are no slides; name an empty folder.")
-        shutil.rmtree(out)
+    made = {name: plan_page(name) for name in PLANS}
+    empty(out, SLIDES, "slides.css", "slides")
     for name in NEEDED:
         (out / "reveal" / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(reveal / name, out / "reveal" / name)
     shutil.copytree(reveal / "dist" / "theme" / "fonts", out / "reveal/dist/theme/fonts")
     shutil.copyfile(HERE / "slides.css", out / "slides.css")
-    (out / "index.html").write_text(page, encoding="utf-8")
+    for name, page in made.items():
+        (out / f"{name}.html").write_text(page, encoding="utf-8")
 
 
 def main():
     """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
-    parser.add_argument("--out", default=SLIDES, type=Path, help="folder to write to")
-    out = parser.parse_args().out.resolve()
+    out = command_line(__doc__, SLIDES).parse_args().out
     build(out)
-    print(f"The slides: {out.relative_to(ROOT) if out.is_relative_to(ROOT) else out}/index.html")
+    print("The slides:", *(f"{shown(out)}/{name}.html" for name in PLANS))
     return 0
 
 

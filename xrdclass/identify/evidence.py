@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ..diffraction import change_wavelength
+from ..errors import DataError
 
 #: A line should stand out if it is expected at so many standard deviations; full votes from here.
 STANDS_OUT, SURE = 3.5, 8.0
@@ -70,6 +71,10 @@ class Evidence:
             ]
         )
 
+    def with_expected(self, expected: float) -> np.ndarray:
+        """The same beside the logit of the probability before the fit, (len(FEATURES) + 1,)."""
+        return np.append(self.features, logit(expected))
+
 
 #: What `Evidence.features` holds.
 FEATURES = (
@@ -88,7 +93,7 @@ FEATURES = (
 
 @dataclass(frozen=True, eq=False)
 class Calibration:
-    """The probability that a phase is there, from its evidence: a logistic regression.
+    """A probability from a few numbers, by logistic regression.
 
     Attributes
     ----------
@@ -102,16 +107,33 @@ class Calibration:
     weights: np.ndarray
     bias: float
 
-    def probability(self, evidence: Evidence) -> float:
-        """0...1; 0 for a phase that is not in the fit."""
+    def probability(self, evidence: Evidence, expected: float | None = None) -> float:
+        """That a phase is there, 0...1; 0 if it is not in the fit.
+
+        ``expected``, the probability before the fit, counts if the calibration learnt from it.
+        """
         if evidence.gain <= 0:
             return 0.0
-        logit = (evidence.features - self.mean) / self.spread @ self.weights + self.bias
-        return float(1 / (1 + np.exp(-np.clip(logit, -50, 50))))
+        if len(self.weights) == len(FEATURES):
+            return self(evidence.features)
+        return self(evidence.with_expected(0.5 if expected is None else expected))
+
+    def __call__(self, features) -> float:
+        """0...1 for features, (features,)."""
+        z = (features - self.mean) / self.spread @ self.weights + self.bias
+        return float(1 / (1 + np.exp(-np.clip(z, -50, 50))))
 
     @classmethod
     def fit(cls, features, truth, ridge: float = 1.0) -> Calibration:
-        """Learn from features, (n, features), and truth, (n,), 0 or 1; Newton's method."""
+        """Learn from features, (n, features), and truth, (n,), 0 or 1; Newton's method.
+
+        Raises
+        ------
+        DataError
+            If there is nothing to learn from.
+        """
+        if not len(features):
+            raise DataError("No fit found anything to learn from: train with more samples.")
         mean, spread = features.mean(axis=0), features.std(axis=0) + 1e-9
         x = np.column_stack([(features - mean) / spread, np.ones(len(features))])
         w = np.zeros(x.shape[1])
@@ -131,15 +153,21 @@ class Calibration:
         return {**values, "bias": self.bias}
 
     @classmethod
-    def from_dict(cls, values: dict) -> Calibration:
-        """What `to_dict` made; ValueError if it holds something else."""
+    def from_dict(cls, values: dict, n: int) -> Calibration:
+        """What `to_dict` made; ValueError if it has other than ``n`` features, or no numbers."""
         arrays = [np.array(values[key], dtype=float) for key in ("mean", "spread", "weights")]
         bias = float(values["bias"])
-        if any(a.shape != (len(FEATURES),) for a in arrays):
-            raise ValueError(f"a calibration has {len(FEATURES)} features")
+        if any(a.shape != (n,) for a in arrays):
+            raise ValueError(f"a calibration has not {n} features")
         if not np.isfinite([*np.concatenate(arrays), bias]).all() or not (arrays[1] > 0).all():
             raise ValueError("a calibration holds what is no number, or a spread of 0")
         return cls(*arrays, bias)
+
+
+def logit(p: float) -> float:
+    """ln(p / (1 - p)), within +-14."""
+    p = np.clip(p, 1e-6, 1 - 1e-6)
+    return float(np.log(p / (1 - p)))
 
 
 #: Learnt by `benchmarks/fit.py calibrate` from simulated mixtures of the five TiO2 phases.
@@ -324,6 +352,8 @@ def unexplained_peaks(model, most: int = 30) -> list[dict]:
         sigma = np.sqrt(sigma**2 + (0.2 * np.convolve(model.peaks, kernel, "same")) ** 2)
         top = (height[1:-1] >= height[:-2]) & (height[1:-1] > height[2:])
         top &= (height / sigma)[1:-1] > UNEXPLAINED
+        if spread > 2.5 * step:  # a peak has more than one point: a spark or a stuck counter
+            top &= np.abs(left[1:-1]) * kernel[n] < 0.6 * height[1:-1]
         found += [(height[i + 1], x[i + 1], spread) for i in np.flatnonzero(top)]
     found.sort(reverse=True)
     peaks, chosen = np.column_stack([x, model.measured.y - model.smooth]), []

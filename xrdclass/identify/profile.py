@@ -92,48 +92,53 @@ class PhaseLines:
         return np.array([anomalous_dispersion(e, source.mean) for e in self.table.elements])
 
     def to_arrays(self) -> dict[str, np.ndarray]:
-        """All of it as arrays without objects, for a file."""
-        arrays = {key: np.array(getattr(self, key)) for key in _OWN}
-        arrays.update({key: np.array(getattr(self.table, key)) for key in _OF_TABLE})
-        return arrays
+        """All but the words as float32 arrays, for a file."""
+        table, arrays = self.table, {key: getattr(self, key) for key in ("d_min", "b_iso")}
+        arrays |= {key: getattr(table, key) for key in _OF_TABLE} | {
+            "mass_factor": self.mass_factor
+        }
+        for key, values in (("dispersion", self.dispersion), ("geometric", table.geometric)):
+            arrays[key] = np.stack([values.real, values.imag])
+        return {key: np.array(values, dtype=np.float32) for key, values in arrays.items()}
 
     @classmethod
-    def from_arrays(cls, arrays) -> PhaseLines:
+    def from_arrays(cls, name: str, elements, arrays) -> PhaseLines:
         """What `to_arrays` made; ValueError if it does not fit together."""
-        values = {key: np.asarray(arrays[key]) for key in (*_OWN, *_OF_TABLE)}
-        r, n = len(values["hkl"]), len(values["elements"])
+        values = {key: np.asarray(a, dtype=float) for key, a in arrays.items()}
+        r, n, (k, e) = (
+            len(values["hkl"]),
+            len(elements),
+            (values[key].shape[axis] for key, axis in (("strain_basis", 0), ("equivalents", 1))),
+        )
         shapes = {
             "lattice": (3, 3),
             "hkl": (r, 3),
             "multiplicity": (r,),
-            "equivalents": (r, *values["equivalents"].shape[1:2], 3),
-            "geometric": (r, n),
+            "equivalents": (r, e, 3),
+            "geometric": (2, r, n),
             "scattering": (n, 9),
-            "strain_basis": (*values["strain_basis"].shape[:1], 3, 3),
+            "strain_basis": (k, 3, 3),
             "b_iso": (n,),
-            "dispersion": (len(RADIATIONS), n),
+            "dispersion": (2, len(RADIATIONS), n),
+            "d_min": (),
+            "mass_factor": (),
         }
         for key, shape in shapes.items():
-            if values[key].shape != shape or not np.isfinite(values[key]).all():
+            if values[key].shape != shape or not (np.abs(values[key]) < 1e12).all():
                 raise ValueError(f"{key} must be finite numbers of the shape {shape}")
-        name = str(values["name"])
-        table = {key: values[key] for key in _OF_TABLE}
-        table["elements"] = tuple(values["elements"].tolist())
-        numbers = float(values["d_min"]), values["b_iso"], values["dispersion"]
-        return cls(name, Reflections(name, **table), *numbers, float(values["mass_factor"]))
+        if not r or k > 6 or abs(np.linalg.det(values["lattice"])) < 1e-3 or values["d_min"] <= 0:
+            raise ValueError("a phase's lines are those of no crystal")
+        for key in ("dispersion", "geometric"):
+            values[key] = values[key][0] + 1j * values[key][1]
+        for key in ("hkl", "equivalents"):
+            values[key] = np.rint(values[key]).astype(int)
+        table = {key: values[key] for key in (*_OF_TABLE, "geometric")}
+        table = Reflections(name, elements=tuple(map(str, elements)), **table)
+        numbers = {key: float(values[key]) for key in ("d_min", "mass_factor")}
+        return cls(name, table, b_iso=values["b_iso"], dispersion=values["dispersion"], **numbers)
 
 
-_OWN = ("name", "d_min", "b_iso", "dispersion", "mass_factor")
-_OF_TABLE = (
-    "lattice",
-    "hkl",
-    "multiplicity",
-    "equivalents",
-    "elements",
-    "geometric",
-    "scattering",
-    "strain_basis",
-)
+_OF_TABLE = ("lattice", "hkl", "multiplicity", "equivalents", "scattering", "strain_basis")
 
 
 def phase_lines(phase: Phase, d_min: float = 0.8, strain: float = 0.015) -> PhaseLines:
@@ -226,6 +231,7 @@ class LineSet:
     q : float, (r, 3), reciprocal vectors of the unstrained cell, 1/Å
     area : float, (r,), areas, the strongest 1
     unit : the area, in electrons squared, that was set to 1
+    seen : the part of the strong lines' intensity, down to the table's end, that is in the range
     """
 
     def __init__(self, lines: PhaseLines, source: Radiation, low: float, high: float):
@@ -233,11 +239,16 @@ class LineSet:
         q = table.hkl @ np.linalg.inv(table.lattice).T
         s_squared = (q * q).sum(axis=1) / 4
         sine = source.mean * np.sqrt(s_squared)
-        edges = np.sin(np.radians(np.clip([low - 1, high + 1], 0.01, 179) / 2))
-        inside = np.flatnonzero((sine > edges[0]) & (sine < edges[1]))
-        theta = np.arcsin(sine[inside])
-        area = _squared_structure_factors(lines, source)[inside] * table.multiplicity[inside]
+        area = _squared_structure_factors(lines, source) * table.multiplicity
+        inside = np.flatnonzero(sine < 0.998)
+        theta, area = np.arcsin(sine[inside]), area[inside]
         area *= lorentz_polarisation(theta)
+        two_theta = np.degrees(2 * theta)
+        clearly = (two_theta > low + 0.3) & (two_theta < high - 0.3)
+        strong = area * (area > 0.04 * area.max(initial=0))
+        self.seen = strong[clearly].sum() / max(strong.sum(), 1e-300)
+        near = (two_theta > low - 1) & (two_theta < high + 1)
+        inside, theta, area = inside[near], theta[near], area[near]
         kept = area > WEAKEST * area.max(initial=0)
         chosen, self.area, theta = inside[kept], area[kept], theta[kept]
         self.phase, self.source, self.unit = lines, source, self.area.max(initial=1e-300)

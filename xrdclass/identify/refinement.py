@@ -10,8 +10,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import cache, wraps
 
 import numpy as np
+from threadpoolctl import ThreadpoolController
 
 from ..diffraction import radiation
 from ..errors import DataError
@@ -19,11 +21,13 @@ from ..phases import Phase
 from ..scans import Scan
 from .evidence import (
     USUAL,
+    Calibration,
     Evidence,
     LineRatios,
     assess,
     intensity_scatter,
     line_ratios,
+    logit,
     missing_lines,
     unexplained_peaks,
 )
@@ -36,6 +40,10 @@ from .start import SECOND, Measured, Search, one_sided, prepare
 WORTHLESS, LEAST = 20.0, 9.0
 #: A phase more probable than this shows where the lines of all phases lie.
 CONVINCING = 0.8
+#: Phases less expected than this part of the most expected one have no say in where lines lie.
+EXPECTED = 0.3
+#: Phases less probable than this before they were fitted closely are not fitted closely.
+COARSE_LEAST = 0.03
 #: A scan without unexplained peaks, in which no phase is more probable than this, has no peaks.
 IMPROBABLE = 0.1
 #: Texture is fitted where it lowers the loss by more than this for its two parameters.
@@ -47,6 +55,8 @@ SCALE_ERROR = 0.05
 LIMIT_SIZE = 20.0
 #: Calculated intensities are never thought less certain than this, relative.
 WORST = 0.3
+#: How many numbers `foreign_features` gives.
+N_FOREIGN_FEATURES = 4
 #: Instruments without sample broadening draw lines up to this wide, degrees.
 SHARPEST = 0.13
 
@@ -64,6 +74,7 @@ class RefinedPhase:
         fit, if its crystals are as large as `LIMIT_SIZE`: smaller ones hide better
     found : whether it is in the fit; the others have a scale of 0
     evidence : Evidence that it is there
+    probability : that it is there, of that evidence and of what was expected
     scale, scale_error : of the pattern, areas in electrons squared
     weight_percent, weight_error : of the crystalline phases in the fit
     domain_size, domain_size_error : nm; the error is infinite where the lines are no wider than an
@@ -79,6 +90,7 @@ class RefinedPhase:
     upper_limit: float
     found: bool = False
     evidence: Evidence = Evidence()
+    probability: float = 0.0
     scale: float = 0.0
     scale_error: float = np.nan
     weight_percent: float = 0.0
@@ -126,6 +138,37 @@ class Refinement:
         return self.background + sum(p.pattern for p in self.phases.values())
 
 
+def foreign_features(fit: Refinement, expected: float) -> np.ndarray:
+    """What speaks for peaks that are none of the phases', (4,).
+
+    ``expected``, the probability before the fit; how many peaks are unexplained, and how high the
+    highest is beside the scan's highest and beside its noise.
+    """
+    height = max((peak["height"] for peak in fit.unexplained), default=0.0)
+    top = max(float((fit.counts - fit.background).max()), 1e-30)
+    noise = float(np.sqrt(np.median(fit.model.measured.variance)))
+    many = np.sqrt(len(fit.unexplained))
+    parts = np.log([max(height / top, 1e-3), max(height / noise, 1.0)])
+    return np.array([logit(expected), many, *parts])
+
+
+@cache
+def _threads() -> ThreadpoolController:
+    return ThreadpoolController()
+
+
+def _on_one_thread(function):
+    """Matrices are small here: a second thread gains little, and beside other work costs a lot."""
+
+    @wraps(function)
+    def limited(*arguments, **settings):
+        with _threads().limit(limits=1):
+            return function(*arguments, **settings)
+
+    return limited
+
+
+@_on_one_thread
 def refine(
     scan: Scan,
     phases: Sequence[Phase | PhaseLines],
@@ -135,6 +178,8 @@ def refine(
     displaced: bool = True,
     texture: bool = True,
     least_probability: float = 0.0,
+    expected: dict[str, float] | None = None,
+    calibration: Calibration = USUAL,
 ) -> Refinement:
     """Fit phases to a scan.
 
@@ -147,7 +192,11 @@ def refine(
     shift_range : degrees by which a sample displacement may move lines
     displaced : False for a zero shift instead of a displaced sample
     texture : whether preferred orientation may be fitted, where it pays
-    least_probability : phases less probable than this, by `evidence.USUAL`, stay out of the fit
+    least_probability : phases less probable than this stay out of the fit
+    expected : name -> how probable a phase is before the fit, as a network proposes it; phases
+        that are not named here are not tried, and only their upper limits are told. By default
+        all are tried, and none is more likely than the others
+    calibration : makes probabilities of evidence
 
     Raises
     ------
@@ -167,15 +216,34 @@ def refine(
         )
     x, y = scan.two_theta[inside], scan.intensity[inside]
     lines = [LineSet(p, source, x[0], x[-1]) for p in prepared]
-    hidden = [line for line in lines if not len(line.area)]
-    lines = [line for line in lines if len(line.area)]
-    if not lines:
+    if not any(len(line.area) for line in lines):
         raise DataError(f"No phase has lines between {x[0]:.1f} and {x[-1]:.1f} degrees.")
+    before = {p.name: 1.0 for p in prepared} if expected is None else expected
+    places = [i for i, line in enumerate(lines) if len(line.area) and line.phase.name in before]
     coarse = prepare(x, y, 0.05, softness=0.1)
-    model = _far_start(coarse, lines, cell_range, shift_range, displaced)
-    places = list(range(len(lines)))
+    likely = [before[lines[i].phase.name] for i in places]
+    model = _far_start(
+        coarse, source, [lines[i] for i in places], likely, cell_range, shift_range, displaced
+    )
+    weighed: dict[int, Evidence] = {}
+
+    def without_improbable(model, places, least, probability):
+        """Note the evidence for each phase; leave out those less probable than ``least``."""
+        weighed.update(zip(places, assess(model) if places else [], strict=True))
+        kept = [i for i, place in enumerate(places) if probability(place) >= least]
+        return model.keep(kept), [places[i] for i in kept]
+
+    def usual(place):
+        return USUAL.probability(weighed[place])
+
+    def probability(place):
+        asked = None if expected is None else expected.get(lines[place].phase.name, 0.0)
+        return calibration.probability(weighed.get(place, Evidence()), asked)
+
     model, places = _without_worthless(model, places, WORTHLESS / 4)
-    model, places = _without_improbable(model, places, least_probability)
+    if least_probability > 0:
+        least = min(least_probability, COARSE_LEAST)
+        model, places = without_improbable(model, places, least, usual)
     model = model.run(8, tolerance=2.0)
     if texture:
         model = _with_texture(model)
@@ -185,60 +253,75 @@ def refine(
     model = model.on(prepare(x, y, finest, before=coarse)).run(12, tolerance=0.5)
     # Evidence needs no more points than some three a width.
     rough = model.on(prepare(x, y, 2 * finest, before=coarse)).draw()
-    rough, kept = _without_worthless(rough, places, WORTHLESS if least_probability else LEAST)
-    if kept != places:
-        model, places = model.keep([places.index(p) for p in kept]).run(6), kept
-    evidence = assess(rough) if places else []
+    tried = places
+    rough, places = _without_worthless(rough, places, WORTHLESS if least_probability else LEAST)
+    for place in set(tried) - set(places):
+        weighed.pop(place, None)  # what spoke for it was another's
+    rough, places = without_improbable(rough, places, least_probability, probability)
+    if places != tried:
+        model = model.keep([tried.index(place) for place in places]).run(6)
     scatter = min(intensity_scatter(model if model.jacobian is not None else model.draw()), WORST)
     if scatter > model.intensity_error:
         model = replace(model, intensity_error=scatter, jacobian=None).run(6)
-    return _report(model, lines, places, evidence, hidden)
+    said = {place: (weighed[place], probability(place)) for place in weighed}
+    return _report(model, lines, places, said)
 
 
-def _far_start(coarse: Measured, lines, cell_range, shift_range, displaced) -> Model:
+def _far_start(
+    coarse: Measured, source, lines, expected, cell_range, shift_range, displaced
+) -> Model:
     """All phases, brought near to where they belong.
 
-    The shift is one that most lines vote for. If no phase is convincing then, the shift of the
-    phase with the strongest evidence of its own is tried too: absent phases vote as well.
+    The shift is one that most lines of the expected phases vote for. If none of these is
+    convincing then, the shift of the one with the strongest evidence of its own is tried too:
+    absent phases vote as well. The less expected phases join them there.
     """
+    empty = Model(
+        measured=coarse,
+        source=source,
+        lines=[],
+        crystals=[],
+        shift=0.0,
+        log_width=float(np.log(0.1)),
+        background=coarse.expected,
+        cell_range=cell_range,
+        shift_range=shift_range,
+        displaced=displaced,
+    )
+    if not lines:
+        return empty
     search = Search(coarse, lines, cell_range, shift_range, displaced)
 
-    def start(shift, phases, iterations):
-        return Model(
-            measured=coarse,
-            source=lines[0].source,
-            lines=[lines[i] for i in phases],
-            crystals=[search.crystal(i, shift) for i in phases],
+    def joined(model, phases, shift, part, iterations):
+        new = [search.crystal(i, shift) for i in phases]
+        return replace(
+            model,
+            lines=model.lines + [lines[i] for i in phases],
+            crystals=model.crystals + [replace(c, scale=part * c.scale) for c in new],
             shift=shift,
-            log_width=float(np.log(0.1)),
-            background=coarse.expected,
-            cell_range=cell_range,
-            shift_range=shift_range,
-            displaced=displaced,
+            jacobian=None,
         ).run(iterations)
 
     def best(phases, iterations, most=2):
-        tried = [start(s, phases, iterations) for s in search.likely_shifts(phases, most)]
+        shifts = search.likely_shifts(phases, most)
+        tried = [joined(empty, phases, shift, 1.0, iterations) for shift in shifts]
         return min(tried, key=lambda model: model.loss)
 
-    every = list(range(len(lines)))
-    together = best(every, 5)
-    if len(lines) == 1 or max(map(USUAL.probability, assess(together))) > CONVINCING:
-        return together
-    alone = [best([i], 4, 1) for i in every]
-    anchor = max(alone, key=lambda model: USUAL.probability(assess(model)[0]))
-    if abs(anchor.shift - together.shift) > SECOND[0]:
-        together = min(together, start(anchor.shift, every, 5), key=lambda model: model.loss)
-    return together
+    def convincing(model):
+        return max(map(USUAL.probability, assess(model)))
 
-
-def _without_improbable(model: Model, places, least: float):
-    """Leave out phases that are less probable than ``least``."""
-    if not places or least <= 0:
-        return model, places
-    probable = [USUAL.probability(evidence) >= least for evidence in assess(model)]
-    kept = np.flatnonzero(probable)
-    return model.keep(kept), [places[i] for i in kept]
+    first = [i for i in range(len(lines)) if expected[i] >= EXPECTED * max(expected)]
+    model = best(first, 5)
+    if len(first) > 1 and convincing(model) <= CONVINCING:
+        anchor = max((best([i], 4, 1) for i in first), key=convincing)
+        if abs(anchor.shift - model.shift) > SECOND[0]:
+            other = joined(empty, first, anchor.shift, 1.0, 5)
+            model = min(model, other, key=lambda model: model.loss)
+    if others := [i for i in range(len(lines)) if i not in first]:
+        # Small at first: who joins must not push the others away.
+        model = joined(model, others, model.shift, 0.01, 4)
+        model = model.keep(np.argsort(first + others))
+    return model
 
 
 def _without_worthless(model: Model, places, least: float):
@@ -291,26 +374,31 @@ def _misfit(ratios: LineRatios, factor) -> float:
     return float((weight * (ratios.ratio - scale * factor) ** 2).sum())
 
 
-def _report(model: Model, lines, places, evidence, hidden) -> Refinement:
-    """All answers of a finished fit; ``places``: which of the lines its phases have."""
+def _report(model: Model, lines, places, said) -> Refinement:
+    """All answers of a finished fit.
+
+    ``places``: which of the lines its phases have; ``said``: place -> evidence and probability.
+    """
     measured, model = model.measured, model if model.jacobian is not None else model.draw()
     covariance, inverse = model.covariance()
     error = np.sqrt(covariance.diagonal())
     mass, weight, weight_error = _weights(model, covariance)
     phases, warnings = {}, []
-    for line in hidden:
-        cell, _ = _cell(line, np.zeros(len(line.basis)))
-        nothing = np.zeros(len(measured.x))
-        phases[line.phase.name] = RefinedPhase(line.phase.name, cell, cell * np.nan, nothing, 100.0)
-        warnings.append(f"{line.phase.name} has no lines in this range and cannot be seen.")
     for place, line in enumerate(lines):
         name = line.phase.name
+        if line.seen < 0.5:
+            warnings.append(
+                f"The range {measured.x[0]:.1f} to {measured.x[-1]:.1f} degrees leaves out most "
+                f"of the lines of {name}; whether it is there cannot be told."
+            )
+        evidence, probability = said.get(place, (Evidence(), 0.0))
         if place not in places:
-            phases[name] = _absent(line, model, inverse, mass.sum())
+            absent = _absent(line, model, inverse, mass.sum())
+            phases[name] = replace(absent, evidence=evidence, probability=probability)
             continue
         p = places.index(place)
         crystal, at = model.crystals[p], model.scale_columns[p]
-        k, line = len(crystal.strain), model.lines[p]
+        k = len(crystal.strain)
         cell, slopes = _cell(line, crystal.strain)
         part = covariance[at + 1 : at + 1 + k, at + 1 : at + 1 + k]
         phases[name] = RefinedPhase(
@@ -320,7 +408,8 @@ def _report(model: Model, lines, places, evidence, hidden) -> Refinement:
             pattern=crystal.scale * model.jacobian[:, at],
             upper_limit=float(min(100 * (weight[p] + 1.645 * weight_error[p]), 100)),
             found=True,
-            evidence=evidence[p],
+            evidence=evidence,
+            probability=probability,
             scale=float(crystal.scale / line.unit),
             scale_error=float(error[at] / line.unit),
             weight_percent=float(100 * weight[p]),
@@ -331,15 +420,19 @@ def _report(model: Model, lines, places, evidence, hidden) -> Refinement:
             texture_r=1.0 if crystal.axis is None else float(np.exp(crystal.log_r)),
             texture_axis=None if crystal.axis is None else tuple(map(int, AXES[crystal.axis])),
         )
-        warnings += _doubts(name, evidence[p])
+        if evidence.lacking > 1 / 3:
+            part = f"{evidence.lacking:.0%} of its lines' intensity"
+            warnings.append(f"{name}: the scan lacks {part}.")
+        if evidence.lines < 2:
+            warnings.append(f"{name}: fewer than two of its lines stand out from the noise.")
     left = measured.y - model.smooth - model.peaks
     r_wp = np.sqrt((left**2 / measured.variance).sum())
     r_wp /= max(np.sqrt((measured.y**2 / measured.variance).sum()), 1e-30)
     unexplained = unexplained_peaks(model)
-    if not unexplained and all(USUAL.probability(e) < IMPROBABLE for e in evidence):
+    if not unexplained and all(phases[n].probability < IMPROBABLE for n in phases):
         warnings.append("No peaks are seen: the scan shows no crystals.")
     return Refinement(
-        phases={name: phases[name] for name in (line.phase.name for line in [*lines, *hidden])},
+        phases=phases,
         two_theta=measured.x,
         counts=measured.y,
         background=model.smooth,
@@ -371,16 +464,6 @@ def _weights(model: Model, covariance):
     return mass, weight, np.sqrt(variance)
 
 
-def _doubts(name: str, evidence: Evidence) -> list[str]:
-    """Sentences on a phase in the fit that should not be believed without looking."""
-    doubts = []
-    if evidence.lacking > 1 / 3:
-        doubts.append(f"{name}: the scan lacks {evidence.lacking:.0%} of its lines' intensity.")
-    if evidence.lines < 2:
-        doubts.append(f"{name}: fewer than two of its lines stand out from the noise.")
-    return doubts
-
-
 def _cell(lines: LineSet, strain):
     """Cell lengths and angles, (6,), and their derivatives, (k, 6), of a strained cell."""
 
@@ -408,6 +491,10 @@ def _size_error(lines: LineSet, crystal: Crystal, instrument: Instrument, error:
 def _absent(lines: LineSet, model: Model, inverse, mass: float) -> RefinedPhase:
     """What the scan says of a phase that is not in the fit: how much of it there may be."""
     x, sigma = model.measured.x, model.sigma
+    cell, _ = _cell(lines, np.zeros(len(lines.basis)))
+    unknown = RefinedPhase(lines.phase.name, cell, np.full(6, np.nan), np.zeros(len(x)), 100.0)
+    if not len(lines.area):
+        return unknown
     crystal = Crystal(0.0, np.zeros(len(lines.basis)), log_size=float(np.log(LIMIT_SIZE)))
     column = lines.draw(x, crystal, model.instrument)[:, 2]
     r = (model.measured.y - model.smooth - model.peaks) / sigma
@@ -417,12 +504,8 @@ def _absent(lines: LineSet, model: Model, inverse, mass: float) -> RefinedPhase:
     variance = 1 / max(own, 1e-100)
     scale = max(variance * (weight * column * r / sigma).sum(), 0)
     limit = (scale + 1.645 * np.sqrt(variance)) * lines.mass_factor
-    cell, _ = _cell(lines, crystal.strain)
-    return RefinedPhase(
-        name=lines.phase.name,
-        cell=cell,
-        cell_error=np.full(6, np.nan),
-        pattern=np.zeros(len(x)),
+    return replace(
+        unknown,
         upper_limit=float(100 * limit / (limit + mass)),
         scale_error=float(np.sqrt(variance) / lines.unit),
     )

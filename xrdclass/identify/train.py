@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
+from typing import NamedTuple
 
 import numpy as np
 
@@ -12,130 +13,202 @@ from .. import __version__
 from ..files.kept_runs import Keeper
 from ..models import identifier_cnn, import_keras
 from ..phases import Phase
+from ..scans import Scan
 from .background import N_POINTS, above_background
+from .evidence import USUAL, Calibration
 from .foreign import invent_crystals
 from .identifier import Identifier
-from .judge import Judge, examine, foreign_features, named_phases, phase_features
 from .laboratory import Laboratory
-from .mixtures import Mixtures, MixtureSource
+from .mixtures import MIXTURE_GRID, Mixtures, MixtureSource
 from .network import Network
-from .second_opinion import all_lines
-from .weights import share_signal
+from .profile import phase_lines
+from .refinement import N_FOREIGN_FEATURES, Refinement, foreign_features
 
-#: A phase is counted as present in training if its strongest line reaches this part of the
-#: sample's strongest and this multiple of the background's noise; below, nothing is asked.
+#: A phase counts as visible if its strongest line reaches this part of the sample's strongest and
+#: this multiple of the background's noise; below, nothing is asked of a network in training.
 VISIBLE_HEIGHT, VISIBLE_SIGNAL = 0.03, 6.0
+#: Edges of the strengths that `measure` tells apart: strongest line beside the sample's strongest.
+STRENGTHS = (VISIBLE_HEIGHT, 0.1, 0.3, np.inf)
+#: Samples that are drawn and held in memory at a time.
+PORTION = 30_000
+#: The smallest d-spacing of a mixture's lines, Å: 83 degrees with Cu K-alpha.
+D_MIN = 1.16
+
+
+def visible(mixtures: Mixtures) -> np.ndarray:
+    """Whether each phase, and what is foreign, can be seen, bool (n, phases + 1)."""
+    return (mixtures.height >= VISIBLE_HEIGHT) & (mixtures.signal_to_noise >= VISIBLE_SIGNAL)
 
 
 def targets(mixtures: Mixtures) -> np.ndarray:
     """Truth and weight, (n, phases + 1, 2): nothing is asked of what cannot be seen."""
     truth = np.concatenate([mixtures.present, mixtures.foreign[:, None]], axis=1)
-    visible = (mixtures.height >= VISIBLE_HEIGHT) & (mixtures.signal_to_noise >= VISIBLE_SIGNAL)
-    return np.stack([truth, visible | ~truth], axis=-1).astype(np.float32)
-
-
-#: Sharing out a scan's signal takes longer than judging it.
-ENOUGH_FOREIGN, ENOUGH_MEASURED = 4000, 6000
+    return np.stack([truth, visible(mixtures) | ~truth], axis=-1).astype(np.float32)
 
 
 def train_identifier(
     phases: Sequence[Phase],
     n_samples: int = 40_000,
     n_crystals: int = 500,
-    n_judged: int = 4_000,
-    rounds: int = 1,
+    n_fitted: int = 1_000,
     passes: int = 2,
     seed: int = 0,
-    report=print,
+    progress=None,
     keep=None,
     laboratory: Laboratory = Laboratory(),  # noqa: B008
 ) -> Identifier:
-    """Train network and judges on mixtures that are drawn on the way.
+    """Train a network on mixtures that are drawn on the way, and calibrate the fits after it.
 
     Parameters
     ----------
     phases : what to identify
-    n_samples : mixtures drawn for the network, in ``rounds`` portions, each seen ``passes`` times
-    n_crystals : foreign crystals invented for it; a tenth as many others are for the judges
-    n_judged : mixtures for the judge, and again as many for the threshold; as many, but no more
-        than `ENOUGH_FOREIGN` and `ENOUGH_MEASURED`, for "foreign" and to measure the result
-    report : called with one line now and then; None is silent
-    keep : folder to keep the network in after each round; the same call goes on from there
+    n_samples : mixtures drawn for the network, each seen ``passes`` times
+    n_crystals : foreign crystals invented for it; a tenth as many others are for the fits
+    n_fitted : mixtures whose fits are calibrated, and again as many to measure the result
+    progress : a progress bar such as `tqdm`, called with ``total`` and ``desc``; None is silent
+    keep : folder to keep the network in now and then; the same call goes on from there
     laboratory : the ranges and probabilities that mixtures are drawn from
 
     Returns
     -------
     Identifier
-        Its settings hold what was measured on simulated mixtures that nothing was trained on.
+        Its settings hold what was `measure`d on simulated mixtures that nothing was trained on.
     """
-    report, started = report or (lambda line: None), time.perf_counter()
+    started = time.perf_counter()
     settings = {
         "samples": n_samples,
         "passes": passes,
         "crystals": n_crystals,
+        "fitted": n_fitted,
         "seed": seed,
         "laboratory": asdict(laboratory),
         "versions": {"xrdclass": __version__, "keras": import_keras().__version__},
     }
-    network, spent = _train_network(phases, settings, laboratory, rounds, report, keep)
-    others = invent_crystals(max(50, n_crystals // 10), seed + 1_000_003)
-    source = MixtureSource(phases, others, (seed, 2), laboratory)
-    names = tuple(phase.name for phase in phases)
-    identifier = _with_judges(network, names, all_lines(phases), source, n_judged, seed, report)
-    unseen = MixtureSource(phases, others, (seed, 3), laboratory)
-    measured = measure(identifier, _portions(unseen, min(n_judged, ENOUGH_MEASURED)))
+    network, losses, spent = _train_network(phases, settings, laboratory, progress, keep)
+    identifier = with_fits(network, phases, n_fitted, n_crystals, seed, laboratory, progress)
+    unseen = MixtureSource(phases, _others(n_crystals, seed, 2), (seed, 3), laboratory)
+    measured = measure(identifier, fitted(identifier, unseen, n_fitted, progress, "measuring"))
     seconds = round(spent + time.perf_counter() - started)
-    identifier.settings = {**settings, "seconds": seconds, "measured": measured}
+    identifier.settings = {**settings, "seconds": seconds, "losses": losses, "measured": measured}
     return identifier
 
 
-def _train_network(phases, settings, laboratory, rounds, report, keep):
-    """The proposing network, and the seconds that a kept run took before it was stopped."""
-    keras, started, spent, done = import_keras(), time.perf_counter(), 0, 0
+def with_fits(
+    network: Network, phases, n_fitted, n_crystals, seed, laboratory, progress=None
+) -> Identifier:
+    """An identifier of a trained network: fits calibrated on mixtures; as `train_identifier`."""
+    lines = [phase_lines(phase, D_MIN) for phase in phases]
+    nothing = Calibration(*np.zeros((3, N_FOREIGN_FEATURES)), 0.0)
+    identifier = Identifier(network, lines, USUAL, nothing)
+    source = MixtureSource(phases, _others(n_crystals, seed, 1), (seed, 2), laboratory)
+    features, truth = ([], []), ([], [])
+    for one in fitted(identifier, source, n_fitted, progress, "calibrating fits"):
+        for label, phase in enumerate(one.fit.phases.values()):
+            if phase.evidence.gain > 0:
+                features[0].append(phase.evidence.with_expected(one.proposed[label]))
+                truth[0].append(one.present[label])
+        if one.fit.unexplained:
+            features[1].append(foreign_features(one.fit, one.proposed[-1]))
+            truth[1].append(one.foreign)
+    pairs = zip(features, truth, strict=True)
+    identifier.calibration, identifier.foreign = (Calibration.fit(*map(np.array, p)) for p in pairs)
+    return identifier
+
+
+def _others(n_crystals: int, seed: int, i: int):
+    """Foreign crystals that the network has not seen."""
+    return invent_crystals(max(50, n_crystals // 10), seed + i * 1_000_003)
+
+
+class Fitted(NamedTuple):
+    """A drawn mixture, what the network proposes of it, and the fit of that."""
+
+    present: np.ndarray  # bool, (phases,)
+    foreign: bool
+    visible: np.ndarray  # bool, (phases + 1,); the last is what is foreign
+    height: np.ndarray  # float, (phases + 1,), see `mixtures.Mixtures`
+    proposed: np.ndarray  # float, (phases + 1,)
+    fit: Refinement
+
+
+def fitted(
+    identifier: Identifier, source: MixtureSource, n: int, progress=None, desc="fitting", **given
+) -> Iterator[Fitted]:
+    """Draw ``n`` mixtures, as ``given`` to `MixtureSource.draw`, and fit what is proposed."""
+    with _bar(progress, n, desc) as bar:
+        for drawn in _portions(source, n, **given):
+            proposals, seen = identifier.propose(drawn.counts, drawn.covered), visible(drawn)
+            for i, covered in enumerate(drawn.covered):
+                scan = Scan(MIXTURE_GRID.two_theta[covered], drawn.counts[i, covered])
+                fit = identifier.fit(scan, proposals[i])
+                truth = drawn.present[i], drawn.foreign[i], seen[i], drawn.height[i]
+                yield Fitted(*truth, proposals[i], fit)
+                bar.update(1)
+
+
+def _train_network(phases, settings, laboratory, progress, keep):
+    """The network, its losses, and the seconds that a kept run took before it was stopped."""
+    keras, started, spent = import_keras(), time.perf_counter(), 0
     seed, passes = settings["seed"], settings["passes"]
     keras.utils.set_random_seed(seed)
     network = identifier_cnn(N_POINTS, len(phases) + 1)
     crystals = invent_crystals(settings["crystals"], seed)
     source = MixtureSource(phases, crystals, (seed, 1), laboratory)
+    rounds = -(-settings["samples"] // PORTION)
     portion = -(-settings["samples"] // rounds)
-    steps = rounds * passes * -(-portion // 64)
-    rate = keras.optimizers.schedules.CosineDecay(2e-3, steps, alpha=0.01)
+    steps = passes * -(-portion // 64)
+    rate = keras.optimizers.schedules.CosineDecay(2e-3, rounds * steps, alpha=0.01)
     network.compile(keras.optimizers.AdamW(rate, weight_decay=1e-4), _visible_crossentropy(keras))
-    keeper = None
+    keeper, losses, done = None, [], 0
     if keep is not None:
         network.optimizer.build(network.trainable_variables)
         known = [[phase.name, str(phase.structure)] for phase in phases]
-        keeper = Keeper(keep, network, {"phases": known, "rounds": rounds, **settings})
+        keeper = Keeper(keep, network, {"phases": known, **settings})
         if keeper.record:
-            done, spent = keeper.record["rounds"], keeper.record["seconds"]
-            source.rng.bit_generator.state = keeper.record["rng"]
+            spent, losses = keeper.record["seconds"], keeper.record["losses"]
+            source.rng.bit_generator.state, done = keeper.record["rng"], len(losses)
             keras.utils.set_random_seed((seed + done) % 2**32)
-            report(f"going on after round {done} of {rounds}")
-    for i in range(done, rounds):
-        inputs, truth = _draw_inputs(source, portion)
-        record = network.fit(inputs, truth, batch_size=64, epochs=passes, verbose=0)
-        loss, seconds = record.history["loss"][-1], spent + time.perf_counter() - started
-        report(f"round {i + 1} of {rounds}: loss {loss:.3f} after {seconds:.0f} s")
-        del inputs, truth
-        if keeper:
-            rng = source.rng.bit_generator.state
-            keeper.save({"rounds": i + 1, "seconds": round(seconds), "rng": rng})
-    return Network.from_keras(network), spent
+    # A sample takes about as long to draw as to learn from, twice.
+    with _bar(progress, rounds * (portion + 64 * steps), "training the network") as bar:
+        bar.update(done * (portion + 64 * steps))
+        count = keras.callbacks.LambdaCallback(on_train_batch_end=lambda *_, **__: bar.update(64))
+        for _ in range(done, rounds):
+            inputs, truth = _draw_inputs(source, portion, bar)
+            record = network.fit(
+                inputs, truth, batch_size=64, epochs=passes, verbose=0, callbacks=[count]
+            )
+            losses.append(round(record.history["loss"][-1], 4))
+            del inputs, truth
+            if keeper:
+                seconds = round(spent + time.perf_counter() - started)
+                rng = source.rng.bit_generator.state
+                keeper.save({"losses": losses, "seconds": seconds, "rng": rng})
+    return Network.from_keras(network), losses, spent
 
 
-def _portions(source: MixtureSource, n: int, size: int = 64):
-    """``n`` samples, a few at a time: second opinions need much memory while they are formed."""
+def _bar(progress, total: int, desc: str):
+    """A progress bar, or nothing that looks like one."""
+    if progress is not None:
+        return progress(total=total, desc=desc)
+    from tqdm import tqdm
+
+    return tqdm(total=total, disable=True)
+
+
+def _portions(source: MixtureSource, n: int, size: int = 64, **given):
+    """``n`` samples, a few at a time."""
     for start in range(0, n, size):
-        yield source.draw(min(size, n - start))
+        yield source.draw(min(size, n - start), **given)
 
 
-def _draw_inputs(source: MixtureSource, n: int):
+def _draw_inputs(source: MixtureSource, n: int, bar):
     inputs, truth, start = np.empty((n, N_POINTS, 2), dtype=np.float16), [], 0
     for drawn in _portions(source, n, 256):
         lifted = above_background(drawn.counts, drawn.covered)
         inputs[start : start + len(drawn)] = lifted.network_input
         truth.append(targets(drawn))
         start += len(drawn)
+        bar.update(len(drawn))
     return inputs, np.concatenate(truth)
 
 
@@ -151,84 +224,59 @@ def _visible_crossentropy(keras):
     return loss
 
 
-def _with_judges(network, names, lines, source, n, seed, report) -> Identifier:
-    """Judge and threshold, then the judge of "foreign", each from mixtures of its own."""
-
-    def examined(n):
-        for drawn in _portions(source, n):
-            results = examine(network, lines, drawn.counts, drawn.covered)
-            yield from zip(results, targets(drawn), strict=True)
-
-    features, truth = [], []
-    for one, asked in examined(n):
-        for label in one.opinions:
-            if asked[label, 1]:
-                features.append(phase_features(one, label))
-                truth.append(asked[label, 0])
-    judge = Judge.fit(features, np.array(truth), seed)
-    report(f"judge trained on {len(truth)} proposals")
-
-    worst = []
-    for one, asked in examined(n):
-        if not asked[:-1, 0].any():
-            each = [phase_features(one, label) for label in one.opinions]
-            worst.append(judge.probability(each).max() if each else 0.0)
-    threshold = _choose_threshold(worst)
-    report(f"threshold {threshold:.3f} from {len(worst)} samples without a phase")
-
-    features, truth = [], []
-    for one, asked in examined(min(n, ENOUGH_FOREIGN)):
-        if asked[-1, 1]:
-            found = named_phases(one, judge, threshold)[1]
-            features.append(foreign_features(one, share_signal(one.scan, found)[0]))
-            truth.append(asked[-1, 0])
-    foreign_judge = Judge.fit(features, np.array(truth), seed + 1)
-    return Identifier(network, names, lines, judge, foreign_judge, threshold)
-
-
-#: Of the simulated samples without a phase, at most this part may be given one.
-FALSE_ACCEPTANCE = 0.002
-
-
-def _choose_threshold(worst: list[float]) -> float:
-    """The lowest threshold that leaves simulated samples without any phase in peace.
-
-    ``worst`` holds the highest probability of any phase in each of them.
-    """
-    allowed = int(FALSE_ACCEPTANCE * len(worst))
-    # A phase is named from the threshold on: just above the first sample that is one too many.
-    lowest = np.nextafter(np.sort(worst)[::-1][allowed], 1) if worst else 0.5
-    return float(np.clip(lowest, 0.5, 0.97))
-
-
-def measure(identifier: Identifier, portions: Iterable[Mixtures]) -> dict:
+def measure(identifier: Identifier, samples: Iterable[Fitted]) -> dict:
     """How an identifier does on drawn mixtures; counts only what can be seen.
 
     Returns
     -------
     dict with found (part of the visible phases that is named), false_acceptance (part of the
     samples without a phase that is given one), wrong (part of all samples with any wrong name),
-    foreign_found and foreign_false
+    foreign_found, foreign_false, and by_strength: name -> [named, visible] for each of `STRENGTHS`
     """
-    k = len(identifier.names)
-    asked, answers = [], []
-    for mixtures in portions:
-        asked.append(targets(mixtures) > 0)
-        for one in identifier.examine(mixtures.counts, mixtures.covered):
-            answers.append(identifier.decide(one).probability)
-    truth, weight = np.moveaxis(np.concatenate(asked), -1, 0)
-    named = np.array(answers) >= np.array([identifier.threshold] * k + [0.5])
-    without = ~truth[:, :k].any(axis=1)
-    visible, foreign = truth[:, :k] & weight[:, :k], truth[:, k]
+    k, hits, asked, truth = len(identifier.lines), [], [], []
+    for one in samples:
+        probability = [phase.probability for phase in one.fit.phases.values()]
+        more = identifier.is_foreign(one.fit, one.proposed)
+        hits.append([p >= identifier.threshold for p in probability] + [more >= 0.5])
+        truth.append([*one.present, one.foreign])
+        asked.append(np.where(one.visible, one.height, 0))
+    hits, truth, strength = np.array(hits), np.array(truth), np.array(asked)
+    seen, without = truth & (strength > 0), ~truth[:, :k].any(axis=1)
 
     def part(hits, of) -> float:
         return round(float(hits[of].mean()), 4) if of.any() else float("nan")
 
+    table = {}
+    for label, name in enumerate(identifier.names):
+        bins = zip(STRENGTHS, STRENGTHS[1:], strict=False)
+        rows = [
+            seen[:, label] & (strength[:, label] >= a) & (strength[:, label] < b) for a, b in bins
+        ]
+        table[name] = [[int(hits[row, label].sum()), int(row.sum())] for row in rows]
     return {
-        "samples": len(answers),
-        "found": part(named[:, :k], visible),
-        "false_acceptance": part(named[:, :k].any(axis=1), without),
-        "wrong": round(float((named[:, :k] & ~truth[:, :k]).any(axis=1).mean()), 4),
-        "foreign_found": part(named[:, k], foreign & weight[:, k]),
-        "foreign_false": part(named[:, k], ~foreign),
+        "samples": len(hits),
+        "found": part(hits[:, :k], seen[:, :k]),
+        "false_acceptance": part(hits[:, :k].any(axis=1), without),
+        "wrong": round(float((hits & ~truth)[:, :k].any(axis=1).mean()), 4),
+        "foreign_found": part(hits[:, k], seen[:, k]),
+        "foreign_false": part(hits[:, k], ~truth[:, k]),
+        "by_strength": table,
     }
+
+
+def print_measured(measured: dict) -> None:
+    """A table of what was found of each phase, by the strength of its strongest line."""
+    edges = zip(STRENGTHS, STRENGTHS[1:], strict=False)
+    heads = [f"{100 * a:.0f} to {100 * min(b, 1):.0f} %" for a, b in edges]
+    names = measured["by_strength"]
+    wide = max(map(len, names))
+    print(f"{'':{wide}}  found, by the strongest line in % of the sample's strongest")
+    print(f"{'':{wide}}" + "".join(f"{head:>14}" for head in heads))
+    for name, row in names.items():
+        cells = [f"{hits} of {n}" for hits, n in row]
+        print(f"{name:{wide}}" + "".join(f"{cell:>14}" for cell in cells))
+    print(
+        f"Samples without a phase that were given one: {100 * measured['false_acceptance']:.2f} %; "
+        f"something else found {100 * measured['foreign_found']:.1f} %, falsely stated "
+        f"{100 * measured['foreign_false']:.1f} %."
+    )
