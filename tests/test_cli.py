@@ -157,7 +157,7 @@ def test_identify_answers_in_the_documented_schema_and_draws(cli, given, model, 
         answer = answers[i]
         of_the_fit = [
             "threshold", "foreign_probability", "weight_percent", "cell", "domain_size",
-            "upper_limit", "displacement", "r_wp", "unexplained", "missing_lines",
+            "upper_limit", "r_wp", "displacement", "unexplained", "missing_lines",
         ]  # fmt: skip
         assert list(answer) == [
             "file", "phases", "foreign", "probability", "warnings", "wavelength",
@@ -186,9 +186,11 @@ def test_identify_names_all_phases_in_a_table_and_as_csv(cli, given, model):
     assert len(notes) == (5 if model else 0) and all("Note: This network" in n for n in notes)
     status, out, err = cli("identify", *paths, given / "broken.xy", *model, "--format", "csv")
     rows = list(csv.DictReader(io.StringIO(out)))
-    assert status == 1 and [row["phases"] for row in rows] == [*NAMES, ""]
-    assert list(rows[0]) == ["file", "phases", "foreign", *NAMES, "warnings", "error"]
-    assert float(rows[2]["brookite"]) > 0.5 and "expected a powder scan" in rows[5]["error"]
+    found = [row["phase"] for row in rows if row["found"] == "True"]
+    assert status == 1 and found == list(NAMES) and len(rows) == len(NAMES) ** 2 + 1
+    assert all(float(row["probability"]) > 0.5 for row in rows if row["found"] == "True")
+    assert all(row["weight_percent"] == "" for row in rows if row["found"] == "False")
+    assert "expected a powder scan" in rows[-1]["problem"]
 
 
 def test_identify_with_another_wavelength_or_beside_the_range(cli, given, model, tmp_path):
@@ -387,11 +389,28 @@ def test_quantify_weighs_known_phases_and_draws(cli, given, tmp_path):
     assert "Cu was assumed" in weighed["warnings"][0]
     assert (tmp_path / "plots" / "rutile.png").read_bytes()[:4] == b"\x89PNG"
     status, out, _ = cli("quantify", scans[0], "--wavelength", "Cu")
-    assert status == 0 and "rutile" in out and "±" in out and "assumed" not in out
+    assert status == 0 and "rutile  " in out and "a 4.59" in out and "assumed" not in out
     status, out, _ = cli("quantify", *scans, "--format", "csv")
     rows = list(csv.DictReader(io.StringIO(out)))
     assert [row["phase"] for row in rows[:1]] == ["rutile"] and len(rows) == len(NAMES) + 1
     assert rows[0]["weight_percent"] == "100.0" and rows[-1]["problem"]
+
+
+@pytest.mark.parametrize("command", ["identify", "quantify"])
+def test_a_report_of_all_scans_is_written_and_not_over_another(cli, given, tmp_path, command):
+    scans = [given / f"{name}.xy" for name in ("rutile", "broken", "noise")]
+    page = tmp_path / "r.html"
+    status, out, err = cli(command, *scans, "--report", page, "--format", "json")
+    answers, text = json.loads(out), page.read_text(encoding="utf-8")
+    assert status == 1 and err.count("\n") == 1 and "picture" not in answers[0]
+    assert text.count("<section") == 3 and text.count("<img") == 2 and "No peaks" in text
+    assert all(f'href="#scan-{i}"' in text for i in (1, 2, 3)) and "expected a powder" in text
+    page.write_text("mine")
+    for name in (page, tmp_path / "x.xy"):
+        assert_one_complaint(*cli(command, *scans, "--report", name))
+    assert page.read_text() == "mine" and os.listdir(tmp_path) == ["r.html"]
+    assert cli(command, scans[0], "--report", page, "--force")[0] == 0
+    assert page.read_text(encoding="utf-8").startswith("<!DOCTYPE html>")
 
 
 def test_a_structure_without_symmetry_warns_in_one_line(tmp_path):
@@ -421,6 +440,7 @@ COMMANDS = {
     "add-noise": ("noisy.npz", ["add-noise", "{given}/clean.npz", "--out", "noisy.npz"]),
     "train": ("net.keras", ["train", "{given}/clean.npz", "--epochs", "1", "--out", "net.keras"]),
     "identify --plot": ("plots/rutile.png", ["identify", "{given}/rutile.xy", "--plot", "plots"]),
+    "identify --report": ("r.html", ["identify", "{given}/rutile.xy", "--report", "r.html"]),
     "identify --model": (
         "plots/rutile.png",
         ["identify", "{given}/rutile.xy", "--model", "{given}/model.keras", "--plot", "plots"],

@@ -389,10 +389,11 @@ def _answer(options, work, describe) -> int:
                 failed.append(answer["file"])
                 named = Path(answer["file"]).name in str(problem)
                 _complain(f"{'' if named else answer['file'] + ': '}{problem}", 0)
-            if report:
-                report.add(answer)
+            kept = dict(answer)
             answer.pop("picture", None)
             yield answer
+            if report:
+                report.add(kept)
 
     try:
         PRINTERS[options.format](answers(), options.scans)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import gc
 import itertools
 import json
 import math
@@ -114,7 +115,7 @@ def describe_finding(finding) -> dict:
     """What is printed of a `findings.Finding`."""
     answer = {
         "phases": list(finding.phases),
-        "foreign": finding.foreign,
+        "foreign": bool(finding.foreign),
         "probability": _rounded(finding.probability),
         "warnings": list(finding.warnings),
         "wavelength": round(finding.wavelength, 6),
@@ -212,7 +213,7 @@ def in_words(answer: dict) -> str:
             parts[i] += f" {row['weight_percent']:.1f} ± {row['error']:.1f} %"
     words = " + ".join(parts) or "none of the phases"
     more = ", and something else" if parts else "; something else"
-    return words + more * answer.get("foreign", False)
+    return words + more if answer.get("foreign") else words
 
 
 def with_error(value: float, error, decimals: int = 4) -> str:
@@ -247,11 +248,14 @@ def draw(scan, result, name: str, folder=None, overwrite=False, keep=False) -> s
     """Write the figure of a Finding or a Refinement as a PNG; ``keep`` gives one for a report."""
     import matplotlib
 
+    first = "matplotlib.pyplot" not in sys.modules
     matplotlib.use("Agg")  # files only: no window, no display needed
     import matplotlib.pyplot
 
     from . import plots
 
+    if first:  # what was loaded stays: to look through it after each figure takes a third of all
+        gc.freeze()
     if hasattr(result, "answer"):
         figure = plots.plot_finding(result)
     else:

@@ -384,9 +384,9 @@ def plot_refinement(fit, title=""):
         marks = {"ls": "", "marker": style["marker"], "ms": 5, "color": style["color"]}
         middle.plot(strongest, np.full(len(strongest), -row), **marks)
         name = phase.name if len(phase.name) < 19 else f"{phase.name[:17]}…"
-        text = f"{name}\n{phase.weight_percent:.1f} ± {phase.weight_error:.1f} %"
+        weight = f"{phase.weight_percent:.1f} ± {phase.weight_error:.1f} %" * (len(lines) > 1)
         place = {"xycoords": ("axes fraction", "data"), "textcoords": "offset points"}
-        middle.annotate(text, (1, -row), (8, 0), fontsize=9, va="center", **place)
+        middle.annotate(f"{name}\n{weight}", (1, -row), (8, 0), fontsize=9, va="center", **place)
     middle.set(ylim=(0.5 - max(len(lines), 1), 0.5), yticks=[])
     middle.spines[:].set_visible(False)
     middle.tick_params(bottom=False)
@@ -397,8 +397,12 @@ def plot_refinement(fit, title=""):
 
 
 def _with_gaps(x, *curves):
-    """Angles and curves, (n,) each, broken where angles were left out: steps far above others."""
+    """Angles and curves, (n,) each, broken where angles were left out: steps far above others.
+
+    A point alone between two such steps is the mean that a fit took of both sides of a gap.
+    """
     steps = np.diff(x)
     beside = np.pad(steps, 1, mode="edge")
-    at = 1 + np.flatnonzero(steps > 5 * np.minimum(beside[:-2], beside[2:]))
-    return [np.insert(values, at, np.nan) for values in (x, *curves)]
+    far = steps > 5 * np.minimum(beside[:-2], beside[2:])
+    alone, before = np.pad(far[:-1] & far[1:], 1), 1 + np.flatnonzero(far)
+    return [np.insert(np.where(alone, np.nan, values), before, np.nan) for values in (x, *curves)]

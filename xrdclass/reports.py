@@ -81,8 +81,8 @@ def _facts(a: dict) -> list[str]:
         facts.append(f"Probability of something else: {a['foreign_probability']:.2f}.")
     if "r_wp" in a:
         facts.append(
-            f"Weights are of the crystalline phases found. Lines are displaced by "
-            f"{a['displacement']:.3f} degrees; R_wp is {a['r_wp']:.3f}."
+            "Weights are of the phases found: what they do not explain is not counted. Lines are "
+            f"displaced by {a['displacement']:.3f} degrees; R_wp is {a['r_wp']:.3f}."
         )
     for key, text in (("unexplained", "Peaks that no phase explains"),
                       ("missing_lines", "Strong lines that the scan lacks")):  # fmt: skip
@@ -97,10 +97,11 @@ def _facts(a: dict) -> list[str]:
 
 
 class Report:
-    """A page of answers, which are added as they come; what is long waits in a temporary file."""
+    """A page of answers, which are added as they come; beyond 64 MB they wait on the disk."""
 
     def __init__(self, path=None):
-        self.path, self._lines, self._sections = path, [], tempfile.TemporaryFile()
+        self.path, self._lines = path, []
+        self._sections = tempfile.SpooledTemporaryFile(2**26)
 
     def add(self, answer: dict) -> None:
         """Add an answer as printed by ``--format json``, and its "picture", a PNG in base64."""
