@@ -354,7 +354,7 @@ def plot_refinement(fit, title=""):
     )
     difference, top = counts - calculated, max(np.nanmax(counts), 1)
     low, high = np.nanmin(difference), np.nanmax(difference)
-    low, high = min(low, -0.07 * top), max(high, 0.07 * top)
+    low, high = min(low, -0.13 * top), max(high, 0.13 * top)
     lines = list(zip(fit.model.lines, fit.model.crystals, strict=True))
     heights = [1.2 * top, 0.16 * top * len(lines), high - low]
     title = textwrap.fill(title, 80)
@@ -393,6 +393,7 @@ def plot_refinement(fit, title=""):
     lower.axhline(0, color="0.8", lw=0.8)
     lower.plot(x, difference, color="0.2", lw=0.6)
     lower.set(xlabel=TWO_THETA, ylabel="difference", ylim=(low, high), xlim=(x[0], x[-1]))
+    lower.locator_params(axis="y", nbins=max(round(6 * heights[2] / heights[0]), 2))
     return figure
 
 

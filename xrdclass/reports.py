@@ -19,6 +19,7 @@ SOURCES = {
 }
 STYLE = """<style>
 .xrd { font: 16px/1.45 system-ui, sans-serif; color: #1a1a1a; max-width: 60rem; }
+.widget-html-content { min-width: 0; } /* as narrow as the window, in a notebook, too */
 .xrd.page { margin: 1rem auto; padding: 0 0.75rem; }
 .xrd h2 { font-size: 1.15rem; margin: 2.2rem 0 0.2rem; }
 .xrd a { color: #0645ad; text-decoration: underline; }
