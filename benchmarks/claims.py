@@ -62,7 +62,7 @@ def main():
     old = PAGE.read_text(encoding="utf-8") if PAGE.exists() else ""
     parts = {part.split("\n")[0]: part.rstrip() for part in old.split("\n## ")[1:]}
     for heading, referent, command in CLAIMS:
-        if args.only and not set(args.only) & set(command.split()) and heading in parts:
+        if args.only and not set(args.only) & set(command.split()):
             continue
         words = [sys.executable, f"benchmarks/{command.split()[0]}", *command.split()[1:]]
         done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from xrdclass.exercises import lesson_06 as check
-from xrdclass.rruff import is_stripped
+from xrdclass.rruff import kind_of
 
 RIGHT = {"Anatase": 0, "Brookite": 0.05**0.5, "Rutile": 0.05**0.25}
 
@@ -104,7 +104,7 @@ def test_exercise_3(harm, part, capsys):
 @pytest.mark.parametrize(
     ("function", "part"),
     [
-        (lambda s: not is_stripped(s), "Right."),
+        (lambda s: kind_of(s) == "measured", "Right."),
         (lambda s: np.all(s.intensity % 1 == 0) | (np.mean(s.intensity == 0) < 0.1), "Right."),
         (..., "Replace the dots"),
         (True, "a function"),

@@ -24,13 +24,12 @@ from samples import (
 from xrdclass.errors import DataError, ModelError
 from xrdclass.files.networks import METADATA, load_arrays, read_metadata, save_arrays
 from xrdclass.identify.background import N_POINTS
-from xrdclass.identify.evidence import FEATURES, Calibration
+from xrdclass.identify.evidence import FEATURES, N_FOREIGN_FEATURES, Calibration
 from xrdclass.identify.foreign import invent_crystals
 from xrdclass.identify.identifier import SHIPPED, Identifier, load_model
 from xrdclass.identify.mixtures import MIXTURE_GRID, MixtureSource
 from xrdclass.identify.network import Convolution, Network
 from xrdclass.identify.profile import phase_lines
-from xrdclass.identify.refinement import N_FOREIGN_FEATURES
 from xrdclass.identify.train import D_MIN, fitted
 from xrdclass.models import compact_cnn
 from xrdclass.patterns import TwoThetaGrid

@@ -8,6 +8,7 @@ import numpy as np
 
 from ..diffraction import change_wavelength
 from ..errors import DataError
+from .profile import AXES, Crystal, LineSet
 
 #: A line should stand out if it is expected at so many standard deviations; full votes from here.
 STANDS_OUT, SURE = 3.5, 8.0
@@ -15,6 +16,10 @@ STANDS_OUT, SURE = 3.5, 8.0
 NEIGHBOURHOOD = 12.0
 #: An unexplained peak stands so many standard deviations above the model.
 UNEXPLAINED = 6.0
+#: Texture is fitted where it lowers the loss by more than this for its two parameters.
+TEXTURE_PAYS = 16.0
+#: How many numbers `foreign_features` gives.
+N_FOREIGN_FEATURES = 4
 #: Copper's K-beta line and tungsten's L-alpha line, which contaminated tubes show, as parts of
 #: the wavelength of copper K-alpha; and how strong they can be, in parts of a line.
 GHOSTS, GHOST_PART = (1.39225 / 1.54184, 1.47639 / 1.54184), 0.04
@@ -372,3 +377,49 @@ def unexplained_peaks(model, most: int = 30) -> list[dict]:
         if len(chosen) == most:
             break
     return chosen
+
+
+def with_texture(model):
+    """Give each phase the texture axis that pays most, where the lines' intensities say it pays."""
+    crystals = list(model.crystals)
+    for i, lines in enumerate(model.lines):
+        axis, log_r, saved = likely_texture(line_ratios(model, i), lines)
+        if saved > TEXTURE_PAYS:
+            crystals[i] = replace(crystals[i], axis=axis, log_r=log_r)
+    return replace(model, crystals=crystals, jacobian=None)
+
+
+def likely_texture(ratios: LineRatios, lines: LineSet):
+    """The axis and log r whose factors come nearest to the lines' ratios, and what that saves."""
+    best = (None, 0.0, 0.0)
+    plain = _misfit(ratios, np.ones(len(ratios.ratio)))
+    if plain < TEXTURE_PAYS:
+        return best
+    for axis in range(len(AXES)):
+        for log_r in np.linspace(-0.6, 0.6, 9):
+            crystal = Crystal(1.0, np.zeros(len(lines.basis)), axis=axis, log_r=log_r)
+            factor = lines.texture(crystal)[0]
+            saved = plain - _misfit(ratios, factor)
+            if saved > best[2]:
+                best = axis, log_r, saved
+    return best
+
+
+def _misfit(ratios: LineRatios, factor) -> float:
+    weight = ratios.weight
+    scale = (weight * ratios.ratio * factor).sum() / max((weight * factor**2).sum(), 1e-30)
+    return float((weight * (ratios.ratio - scale * factor) ** 2).sum())
+
+
+def foreign_features(fit, expected: float) -> np.ndarray:
+    """What speaks for peaks that are none of the phases', (4,).
+
+    ``expected``, the probability before the fit; how many peaks are unexplained, and how high the
+    highest is beside the scan's highest and beside its noise.
+    """
+    height = max((peak["height"] for peak in fit.unexplained), default=0.0)
+    top = max(float((fit.counts - fit.background).max()), 1e-30)
+    noise = float(np.sqrt(np.median(fit.model.measured.variance)))
+    many = np.sqrt(len(fit.unexplained))
+    parts = np.log([max(height / top, 1e-3), max(height / noise, 1.0)])
+    return np.array([logit(expected), many, *parts])

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from functools import cache, wraps
 
 import numpy as np
+from threadpoolctl import ThreadpoolController
 
 from ..diffraction import Radiation
 from .profile import Crystal, Instrument, LineSet
@@ -282,3 +284,19 @@ def _step(hessian, gradient, vector, is_scale, owner) -> np.ndarray:
         if not negative.any():
             return step
         free &= ~np.isin(owner, owner[negative])
+
+
+@cache
+def _threads() -> ThreadpoolController:
+    return ThreadpoolController()
+
+
+def on_one_thread(function):
+    """Matrices are small here: a second thread gains little, and beside other work costs a lot."""
+
+    @wraps(function)
+    def limited(*arguments, **settings):
+        with _threads().limit(limits=1):
+            return function(*arguments, **settings)
+
+    return limited

@@ -21,11 +21,11 @@ from ..findings import Finding, GridScan, on_grid
 from ..scans import Scan
 from ..training import Classifier
 from .background import N_POINTS, above_background
-from .evidence import FEATURES, Calibration
+from .evidence import FEATURES, N_FOREIGN_FEATURES, Calibration, foreign_features
 from .mixtures import MIXTURE_GRID
 from .network import Network
 from .profile import PhaseLines
-from .refinement import N_FOREIGN_FEATURES, Refinement, foreign_features, refine
+from .refinement import Refinement, refine
 
 #: The network that ships with the package, for the five TiO2 phases.
 SHIPPED = Path(__file__).parent.parent / "networks" / "tio2.npz"
@@ -45,7 +45,7 @@ class Identifier:
     network : from `Lifted.network_input` to probabilities (n, phases + 1)
     lines : the phases' lines, in the order of the network's outputs
     calibration : from a phase's evidence and the network's probability to its probability
-    foreign : the same for "something else", from `refinement.foreign_features`
+    foreign : the same for "something else", from `evidence.foreign_features`
     threshold : a phase is named from this probability on
     settings : how it was trained, with which versions, and what was measured then
     """

@@ -10,10 +10,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from functools import cache, wraps
 
 import numpy as np
-from threadpoolctl import ThreadpoolController
 
 from ..diffraction import radiation
 from ..errors import DataError
@@ -23,15 +21,13 @@ from .evidence import (
     USUAL,
     Calibration,
     Evidence,
-    LineRatios,
     assess,
     intensity_scatter,
-    line_ratios,
-    logit,
     missing_lines,
     unexplained_peaks,
+    with_texture,
 )
-from .fitting import Model
+from .fitting import Model, on_one_thread
 from .profile import AXES, Crystal, Instrument, LineSet, PhaseLines, phase_lines
 from .start import SECOND, Measured, Search, one_sided, prepare
 
@@ -46,8 +42,6 @@ EXPECTED = 0.3
 COARSE_LEAST = 0.03
 #: A scan without unexplained peaks, in which no phase is more probable than this, has no peaks.
 IMPROBABLE = 0.1
-#: Texture is fitted where it lowers the loss by more than this for its two parameters.
-TEXTURE_PAYS = 16.0
 #: No scale is known better than this, relative: texture too weak to be seen, thermal motion and
 #: absorption in the grains go with it.
 SCALE_ERROR = 0.05
@@ -55,8 +49,6 @@ SCALE_ERROR = 0.05
 LIMIT_SIZE = 20.0
 #: Calculated intensities are never thought less certain than this, relative.
 WORST = 0.3
-#: How many numbers `foreign_features` gives.
-N_FOREIGN_FEATURES = 4
 #: Instruments without sample broadening draw lines up to this wide, degrees.
 SHARPEST = 0.13
 
@@ -138,37 +130,7 @@ class Refinement:
         return self.background + sum(p.pattern for p in self.phases.values())
 
 
-def foreign_features(fit: Refinement, expected: float) -> np.ndarray:
-    """What speaks for peaks that are none of the phases', (4,).
-
-    ``expected``, the probability before the fit; how many peaks are unexplained, and how high the
-    highest is beside the scan's highest and beside its noise.
-    """
-    height = max((peak["height"] for peak in fit.unexplained), default=0.0)
-    top = max(float((fit.counts - fit.background).max()), 1e-30)
-    noise = float(np.sqrt(np.median(fit.model.measured.variance)))
-    many = np.sqrt(len(fit.unexplained))
-    parts = np.log([max(height / top, 1e-3), max(height / noise, 1.0)])
-    return np.array([logit(expected), many, *parts])
-
-
-@cache
-def _threads() -> ThreadpoolController:
-    return ThreadpoolController()
-
-
-def _on_one_thread(function):
-    """Matrices are small here: a second thread gains little, and beside other work costs a lot."""
-
-    @wraps(function)
-    def limited(*arguments, **settings):
-        with _threads().limit(limits=1):
-            return function(*arguments, **settings)
-
-    return limited
-
-
-@_on_one_thread
+@on_one_thread
 def refine(
     scan: Scan,
     phases: Sequence[Phase | PhaseLines],
@@ -246,7 +208,7 @@ def refine(
         model, places = without_improbable(model, places, least, usual)
     model = model.run(8, tolerance=2.0)
     if texture:
-        model = _with_texture(model)
+        model = with_texture(model)
     pairs = zip(model.lines, model.crystals, strict=True)
     widths = [np.median(line.shapes(crystal, model.instrument)[1]) for line, crystal in pairs]
     finest = float(np.clip(min(widths, default=0.1) / 5, 0.01, 0.05))
@@ -340,38 +302,6 @@ def _without_worthless(model: Model, places, least: float):
             break
         places, model = [places[i] for i in kept], model.keep(kept)
     return model, places
-
-
-def _with_texture(model: Model) -> Model:
-    """Give each phase the texture axis that pays most, where the lines' intensities say it pays."""
-    crystals = list(model.crystals)
-    for i, lines in enumerate(model.lines):
-        axis, log_r, saved = likely_texture(line_ratios(model, i), lines)
-        if saved > TEXTURE_PAYS:
-            crystals[i] = replace(crystals[i], axis=axis, log_r=log_r)
-    return replace(model, crystals=crystals, jacobian=None)
-
-
-def likely_texture(ratios: LineRatios, lines: LineSet):
-    """The axis and log r whose factors come nearest to the lines' ratios, and what that saves."""
-    best = (None, 0.0, 0.0)
-    plain = _misfit(ratios, np.ones(len(ratios.ratio)))
-    if plain < TEXTURE_PAYS:
-        return best
-    for axis in range(len(AXES)):
-        for log_r in np.linspace(-0.6, 0.6, 9):
-            crystal = Crystal(1.0, np.zeros(len(lines.basis)), axis=axis, log_r=log_r)
-            factor = lines.texture(crystal)[0]
-            saved = plain - _misfit(ratios, factor)
-            if saved > best[2]:
-                best = axis, log_r, saved
-    return best
-
-
-def _misfit(ratios: LineRatios, factor) -> float:
-    weight = ratios.weight
-    scale = (weight * ratios.ratio * factor).sum() / max((weight * factor**2).sum(), 1e-30)
-    return float((weight * (ratios.ratio - scale * factor) ** 2).sum())
 
 
 def _report(model: Model, lines, places, said) -> Refinement:

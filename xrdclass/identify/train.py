@@ -15,14 +15,14 @@ from ..models import identifier_cnn, import_keras
 from ..phases import Phase
 from ..scans import Scan
 from .background import N_POINTS, above_background
-from .evidence import USUAL, Calibration
+from .evidence import N_FOREIGN_FEATURES, USUAL, Calibration, foreign_features
 from .foreign import invent_crystals
 from .identifier import Identifier
 from .laboratory import Laboratory
 from .mixtures import MIXTURE_GRID, Mixtures, MixtureSource
 from .network import Network
 from .profile import phase_lines
-from .refinement import N_FOREIGN_FEATURES, Refinement, foreign_features
+from .refinement import Refinement
 
 #: A phase counts as visible if its strongest line reaches this part of the sample's strongest and
 #: this multiple of the background's noise; below, nothing is asked of a network in training.
