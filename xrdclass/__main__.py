@@ -228,7 +228,6 @@ def _add_noise(options) -> None:
 
 
 def _train(options) -> None:
-    from .files.kept_runs import Keeper
     from .patterns import PatternSet, split
     from .training import fit
 
@@ -239,38 +238,31 @@ def _train(options) -> None:
         train, validation = patterns.subset(~chosen), patterns.subset(chosen)
     else:
         train, validation = split(patterns, 1 / 6, options.seed)
-    keep = Path(options.out).with_suffix(".training")
-    classifier = _stoppable(
-        fit,
-        keep,
-        train,
-        validation,
-        network=options.network,
-        epochs=options.epochs,
-        batch_size=options.batch_size,
-        seed=options.seed,
-    )
-    classifier.save(options.out, overwrite=options.force)
-    Keeper.remove(keep)
+    settings = {key: getattr(options, key) for key in ("network", "epochs", "batch_size")}
+    classifier = _trained(options, fit, train, validation, **settings)
     kind, checked = ("validation", validation) if len(validation) else ("training", train)
     accuracy = classifier.history["val_accuracy" if len(validation) else "accuracy"][-1]
     print(f"{100 * accuracy:.1f} % of {len(checked)} {kind} patterns right; {options.out}")
 
 
-def _stoppable(train, keep: Path, *arguments, **settings):
-    """Train so that the same command goes on after Ctrl-C."""
+def _trained(options, train, *arguments, **settings):
+    """Train, so that the same command goes on after Ctrl-C, and save what came of it."""
     from .files.kept_runs import Keeper
 
+    keep = Path(options.out).with_suffix(".training")
     state, best = keep / Keeper.STATE, keep / Keeper.BEST
     if state.exists():
         print(f"{keep} keeps an earlier run; going on with it if it is the same.", file=sys.stderr)
     try:
-        return train(*arguments, **settings, keep=keep)
+        trained = train(*arguments, **settings, seed=options.seed, keep=keep)
     except KeyboardInterrupt as stop:
         if state.exists():
             also = f"; its best network so far is {best}" if best.exists() else ""
             stop.args = (f"{keep} keeps what was done{also}. Repeat the command to go on.",)
         raise
+    trained.save(options.out, overwrite=options.force)
+    Keeper.remove(keep)
+    return trained
 
 
 def _laboratory(options):
@@ -292,26 +284,15 @@ def _laboratory(options):
 
 
 def _train_identifier(options) -> None:
-    from .files.kept_runs import Keeper
     from .identify.train import print_measured, train_identifier
     from .phases import load_phases
 
     laboratory = _laboratory(options)
     check_target(options.out, options.force, ".npz")
-    keep = Path(options.out).with_suffix(".training")
-    identifier = _stoppable(
-        train_identifier,
-        keep,
-        load_phases(options.cif_dir),
-        options.samples,
-        n_crystals=options.crystals,
-        n_fitted=options.fitted,
-        seed=options.seed,
-        laboratory=laboratory,
-        progress=partial(_bar, None, delay=0),
-    )
-    identifier.save(options.out, overwrite=options.force)
-    Keeper.remove(keep)
+    phases, settings = load_phases(options.cif_dir), {"laboratory": laboratory}
+    settings |= {"n_crystals": options.crystals, "n_fitted": options.fitted}
+    settings["progress"] = partial(_bar, None, delay=0)
+    identifier = _trained(options, train_identifier, phases, options.samples, **settings)
     print_measured(identifier.settings["measured"])
     print(options.out)
 
@@ -373,9 +354,8 @@ def _answer(options, work, describe) -> int:
 
         report = Report(check_target(options.report, options.force, ".html"))
     if options.plot or report:
-        picture = partial(
-            draw, folder=options.plot, overwrite=options.force, keep=report is not None
-        )
+        keep = {"keep": report is not None, "overwrite": options.force}
+        picture = partial(draw, folder=options.plot, **keep)
 
     def read(path):
         return read_scan(path, options.wavelength, options.axis, options.columns, options.scan)

@@ -386,7 +386,9 @@ def plot_refinement(fit, title=""):
         name = phase.name if len(phase.name) < 19 else f"{phase.name[:17]}…"
         weight = f"{phase.weight_percent:.1f} ± {phase.weight_error:.1f} %" * (len(lines) > 1)
         place = {"xycoords": ("axes fraction", "data"), "textcoords": "offset points"}
-        middle.annotate(f"{name}\n{weight}", (1, -row), (8, 0), fontsize=9, va="center", **place)
+        middle.annotate(
+            f"{name}\n{weight}".strip(), (1, -row), (8, 0), fontsize=9, va="center", **place
+        )
     middle.set(ylim=(0.5 - max(len(lines), 1), 0.5), yticks=[])
     middle.spines[:].set_visible(False)
     middle.tick_params(bottom=False)

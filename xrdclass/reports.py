@@ -22,7 +22,7 @@ STYLE = """<style>
 .widget-html-content { min-width: 0; } /* as narrow as the window, in a notebook, too */
 .xrd.page { margin: 1rem auto; padding: 0 0.75rem; }
 .xrd h2 { font-size: 1.15rem; margin: 2.2rem 0 0.2rem; }
-.xrd a { color: #0645ad; text-decoration: underline; }
+.xrd a[href] { color: #0645ad; text-decoration: underline; }
 .xrd h2, .xrd a, .xrd li, .xrd p { overflow-wrap: anywhere; }
 .xrd .wide { overflow-x: auto; }
 .xrd img { display: block; width: 100%; min-width: 34rem; height: auto; }
