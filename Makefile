@@ -25,9 +25,9 @@ endef
 
 MAKEFLAGS += --no-print-directory
 .NOTPARALLEL:
-.PHONY: help tutorial lab test notebooks student site slides bench clean model venv
+.PHONY: help tutorial lab app test notebooks student site slides bench clean model venv
 
-help: ## list the targets
+help:
 	@echo "make TARGET, where TARGET is one of"
 	@awk -F ':[^#]*## ' '/^[a-z]+:.*## /{printf "  %-10s %s\n", $$1, $$2}' Makefile
 	@echo "and for those who change the package, minutes to an hour each: make check-NAME, where NAME is"
@@ -39,6 +39,9 @@ tutorial: venv ## fetch the scans (not with OFFLINE=1), run all lessons, print t
 
 lab: venv ## open JupyterLab at lesson 01
 	@$(PY) -m jupyterlab $(firstword $(sort $(wildcard notebooks/01_*.ipynb)) notebooks) $(ARGS)
+
+app: venv-app ## open a page that names the phases of scans which are dropped on it
+	@$(PY) -m voila tools/app.ipynb $(ARGS)
 
 test: venv ## unit tests, notebook structure, and every stored output compared with a fresh run
 	@echo "Testing the notebooks cell by cell; beside them, what is shown last, all else"

@@ -9,6 +9,7 @@ import numpy as np
 from xrdclass.files.kept_runs import Keeper
 from xrdclass.findings import Finding
 from xrdclass.identify.mixtures import MIXTURE_GRID, Laboratory
+from xrdclass.identify.refinement import refine
 from xrdclass.noise import add_noise
 from xrdclass.patterns import TwoThetaGrid
 from xrdclass.phases import load_phases
@@ -81,6 +82,27 @@ def finding(**changes):
         "wavelength_source": "assumed",
     }
     return Finding(**{**values, **changes})
+
+
+@cache
+def fitted():
+    """An identifier's `Finding` of anatase and rutile, with a foreign peak and angles left out."""
+    first, second = (scan_of(name, start=20, stop=60, size=15) for name in ("anatase", "rutile"))
+    x = first.two_theta
+    foreign = 6000 * np.exp(-4 * np.log(2) * ((x - 31.7) / 0.2) ** 2)
+    kept = (x < 44.7) | (x > 46.2)
+    counts = (first.intensity + second.intensity + foreign)[kept]
+    fit = refine(Scan(x[kept], counts, "mine", wavelength=1.54184), TWO)
+    return finding(
+        phases=("anatase", "rutile"),
+        foreign=True,
+        probability={"anatase": 0.99, "rutile": 0.98},
+        threshold=0.9,
+        foreign_probability=0.97,
+        refinement=fit,
+        two_theta=fit.two_theta,
+        signal=fit.counts,
+    )
 
 
 #: Patterns of two phases on a small grid, for networks that learn in seconds.

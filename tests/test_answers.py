@@ -1,23 +1,29 @@
 """What is printed for each file: one answer each, in order, whatever fails."""
 
+import base64
 import csv
 import io
 import json
 import sys
+from dataclasses import replace
 
 import pytest
-from samples import finding
+from samples import finding, fitted
 
 from xrdclass.answers import (
+    CELL,
     CHUNK,
+    COLUMNS,
+    ERRORS,
     PRINTERS,
     _distinct,
     answer_each,
     answer_side_by_side,
     describe_finding,
-    picture_of_finding,
+    describe_refinement,
+    draw,
     printable,
-    write_picture,
+    with_error,
 )
 from xrdclass.errors import DataError, ScanError
 
@@ -118,12 +124,13 @@ def test_pictures_of_names_that_only_differ_in_case_are_two():
 
 
 def test_a_picture_is_written_whole_and_not_over_another(tmp_path):
-    path = tmp_path / "new" / "mine.png"
+    folder = tmp_path / "new"
     for overwrite in (False, True):
-        write_picture(picture_of_finding, None, finding(), path, overwrite)
-        assert path.read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
+        assert draw(None, finding(), "mine.png", folder, overwrite) is None
+        assert (folder / "mine.png").read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
+    assert base64.b64decode(draw(None, finding(), "mine.png", keep=True))[:4] == b"\x89PNG"
     with pytest.raises(DataError, match="exists already"):
-        write_picture(picture_of_finding, None, finding(), path, False)
+        draw(None, finding(), "mine.png", folder)
     import matplotlib.pyplot
 
     assert not matplotlib.pyplot.get_fignums(), "What is not written is closed all the same."
@@ -149,42 +156,97 @@ def answers_to(paths=PATHS):
 
 
 def test_the_table_has_notes_under_their_file(capsys):
-    PRINTERS["table"](answers_to(), ("a", "b"), PATHS)
+    PRINTERS["table"](answers_to(), PATHS)
     assert capsys.readouterr().out.splitlines() == [
         "one.xy  a (0.99) + b (0.50), and something else",
         "        Note: Short.",
         "        Note: Flat.",
         "broken  not read",
-        "empty   none",
+        "empty   none of the phases",
     ]
 
 
 def test_json_is_one_array_also_after_a_stop(capsys, monkeypatch):
-    PRINTERS["json"](answers_to(), ("a", "b"), PATHS)
+    PRINTERS["json"](answers_to(), PATHS)
     found = json.loads(capsys.readouterr().out)
     assert found == list(answers_to())
     for paths in (["stop"], ["one", "stop"]):
         with pytest.raises(KeyboardInterrupt):
-            PRINTERS["json"](answers_to(paths), ("a", "b"), paths)
+            PRINTERS["json"](answers_to(paths), paths)
         assert len(json.loads(capsys.readouterr().out)) == len(paths) - 1
     # Letters stay, unless the output cannot show them.
     for encoding, shown in (("utf-8", "ü.xy"), ("ascii", "\\u00fc.xy")):
         bytes_out = io.BytesIO()
         with monkeypatch.context() as patch:
             patch.setattr(sys, "stdout", io.TextIOWrapper(bytes_out, encoding))
-            PRINTERS["json"](answers_to(["ü.xy"]), (), ["ü.xy"])
+            PRINTERS["json"](answers_to(["ü.xy"]), ["ü.xy"])
             sys.stdout.flush()
             text = bytes_out.getvalue().decode(encoding)
         assert shown in text and json.loads(text)[0]["file"] == "ü.xy"
 
 
-def test_csv_has_a_line_a_file(capsys):
-    PRINTERS["csv"](answers_to(), ("a", "b"), PATHS)
-    out = capsys.readouterr().out
-    rows = list(csv.DictReader(io.StringIO(out)))
-    assert out.count("\n") == 4 and len(rows) == 3
-    assert list(rows[0].values()) == [
-        "folder/one.xy", "a + b", "True", "0.9877", "0.5", "Short. Flat.", ""
+def printed(capsys, form, answers):
+    PRINTERS[form]([{"file": "mine.xy", **answer} for answer in answers], ["mine.xy"])
+    return capsys.readouterr().out
+
+
+def test_csv_has_a_line_a_phase(capsys):
+    PRINTERS["csv"](answers_to(), PATHS)
+    rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
+    assert [(row["file"], row["phase"]) for row in rows] == [
+        ("folder/one.xy", "a"), ("folder/one.xy", "b"), ("broken", ""),
+        ("empty", "a"), ("empty", "b"),
     ]  # fmt: skip
-    assert rows[1]["error"] == "This is a letter." and rows[1]["phases"] == rows[1]["a"] == ""
-    assert rows[2]["phases"] == "" and rows[2]["foreign"] == "False"
+    assert list(rows[0]) == list(COLUMNS)
+    known = {key: value for key, value in rows[0].items() if value}
+    assert known == {
+        "file": "folder/one.xy", "phase": "a", "found": "True", "probability": "0.9877",
+        "threshold": "0.6123", "foreign": "True", "wavelength": "1.54184",
+        "wavelength_source": "assumed", "warnings": "Short. Flat.",
+    }  # fmt: skip
+    assert rows[2]["problem"] == "This is a letter." and rows[3]["found"] == "False"
+
+
+def test_both_commands_say_of_a_fit_what_it_found(capsys):
+    """One fit, as identify and quantify tell it, in JSON and as CSV: the same numbers."""
+    found = fitted()
+    fit = found.refinement
+    said, weighed = describe_finding(found), describe_refinement(fit)
+    assert said["phases"] == list(weighed["phases"]) == ["anatase", "rutile"]
+    assert said["foreign_probability"] == 0.97 and abs(said["unexplained"][0]["d"] - 2.82) < 0.01
+    for name, known in weighed["phases"].items():
+        phase = fit.phases[name]
+        assert known["weight_percent"] == pytest.approx(phase.weight_percent, abs=0.01)
+        assert known["cell"] == pytest.approx(phase.cell, abs=1e-4)
+        for key, error in ERRORS.items():
+            assert said[key][name] == {"value": known[key], "error": known[error]}
+    assert {key: said[key] for key in ("r_wp", "displacement", "unexplained", "upper_limit")} == {
+        key: weighed[key] for key in ("r_wp", "displacement", "unexplained", "upper_limit")
+    }
+    tables = [csv.DictReader(io.StringIO(printed(capsys, "csv", [a]))) for a in (said, weighed)]
+    for one, other in zip(*tables, strict=True):
+        cell = said["cell"][one["phase"]]
+        assert [float(one[column]) for column in CELL] == cell["value"]
+        assert [float(one[f"{column}_error"]) for column in CELL] == cell["error"]
+        differ = {key for key in COLUMNS if one[key] != other[key]}
+        only = {"probability", "threshold", "foreign", "foreign_probability", "wavelength_source"}
+        assert differ == only and not any(other[key] for key in only)
+    line, *more = printed(capsys, "table", [said]).splitlines()
+    share = fit.phases["anatase"]
+    assert f"anatase (0.99) {share.weight_percent:.1f} ± {share.weight_error:.1f} %" in line
+    assert line.endswith(", and something else") and not more
+
+
+def test_a_phase_that_is_not_named_has_a_limit_and_no_weight():
+    found = describe_finding(replace(fitted(), phases=("anatase",)))
+    assert list(found["weight_percent"]) == list(found["cell"]) == ["anatase"]
+    assert list(found["upper_limit"]) == ["rutile"]
+
+
+@pytest.mark.parametrize(
+    ("value", "error", "text"),
+    [(3.78521, 0.00031, "3.7852(3)"), (9.5, 0.012, "9.500(12)"), (90, 0, "90.0000"),
+     (4.5, 2.5, "4.5(25)"), (5, 0.00001, "5.0000(1)")],
+)  # fmt: skip
+def test_errors_stand_in_units_of_the_last_digit(value, error, text):
+    assert with_error(value, error) == text

@@ -19,6 +19,7 @@ from load_script import load_script
 from samples import NAMES, PHASES, RUTILE, noise_scan, scan_of, stop_after, write_scan
 
 from xrdclass.__main__ import main
+from xrdclass.answers import CHUNK
 from xrdclass.diffraction import radiation
 from xrdclass.patterns import PatternSet, TwoThetaGrid
 from xrdclass.phases import CIF_FOLDER, load_phases
@@ -157,7 +158,7 @@ def test_identify_answers_in_the_documented_schema_and_draws(cli, given, model, 
         answer = answers[i]
         of_the_fit = [
             "threshold", "foreign_probability", "weight_percent", "cell", "domain_size",
-            "upper_limit", "displacement", "r_wp", "unexplained", "missing_lines",
+            "upper_limit", "r_wp", "displacement", "unexplained", "missing_lines",
         ]  # fmt: skip
         assert list(answer) == [
             "file", "phases", "foreign", "probability", "warnings", "wavelength",
@@ -186,9 +187,11 @@ def test_identify_names_all_phases_in_a_table_and_as_csv(cli, given, model):
     assert len(notes) == (5 if model else 0) and all("Note: This network" in n for n in notes)
     status, out, err = cli("identify", *paths, given / "broken.xy", *model, "--format", "csv")
     rows = list(csv.DictReader(io.StringIO(out)))
-    assert status == 1 and [row["phases"] for row in rows] == [*NAMES, ""]
-    assert list(rows[0]) == ["file", "phases", "foreign", *NAMES, "warnings", "error"]
-    assert float(rows[2]["brookite"]) > 0.5 and "expected a powder scan" in rows[5]["error"]
+    found = [row["phase"] for row in rows if row["found"] == "True"]
+    assert status == 1 and found == list(NAMES) and len(rows) == len(NAMES) ** 2 + 1
+    assert all(float(row["probability"]) > 0.5 for row in rows if row["found"] == "True")
+    assert all(row["weight_percent"] == "" for row in rows if row["found"] == "False")
+    assert "expected a powder scan" in rows[-1]["problem"]
 
 
 def test_identify_with_another_wavelength_or_beside_the_range(cli, given, model, tmp_path):
@@ -271,6 +274,17 @@ def test_an_identifier_is_trained_from_a_folder_and_used(cli, given, tmp_path):
     status, out, err = cli("train-identifier", tmp_path / "cifs", "--out", model, *quick)
     assert_one_complaint(status, out, err)
     assert "exists already" in err and model.read_bytes() == before
+
+
+def test_processes_side_by_side_give_the_same_answers_in_order(cli, given, tmp_path):
+    scans = [tmp_path / f"{i}.xy" for i in range(CHUNK + 2)]
+    for scan in scans:
+        scan.symlink_to(given / "rutile.xy")
+    scans[1] = tmp_path / "missing.xy"
+    command = ["identify", "--format", "json", *scans]
+    alone = cli(*command)
+    assert cli(*command, "--jobs", 2) == alone and alone[0] == 1
+    assert [a["file"] for a in json.loads(alone[1])] == [str(scan) for scan in scans]
 
 
 def test_ctrl_c_says_what_is_kept_and_only_that(cli, given, tmp_path, monkeypatch):
@@ -387,11 +401,28 @@ def test_quantify_weighs_known_phases_and_draws(cli, given, tmp_path):
     assert "Cu was assumed" in weighed["warnings"][0]
     assert (tmp_path / "plots" / "rutile.png").read_bytes()[:4] == b"\x89PNG"
     status, out, _ = cli("quantify", scans[0], "--wavelength", "Cu")
-    assert status == 0 and "rutile" in out and "±" in out and "assumed" not in out
+    assert status == 0 and "rutile  " in out and "a 4.59" in out and "assumed" not in out
     status, out, _ = cli("quantify", *scans, "--format", "csv")
     rows = list(csv.DictReader(io.StringIO(out)))
     assert [row["phase"] for row in rows[:1]] == ["rutile"] and len(rows) == len(NAMES) + 1
     assert rows[0]["weight_percent"] == "100.0" and rows[-1]["problem"]
+
+
+@pytest.mark.parametrize("command", ["identify", "quantify"])
+def test_a_report_of_all_scans_is_written_and_not_over_another(cli, given, tmp_path, command):
+    scans = [given / f"{name}.xy" for name in ("rutile", "broken", "noise")]
+    page = tmp_path / "r.html"
+    status, out, err = cli(command, *scans, "--report", page, "--format", "json")
+    answers, text = json.loads(out), page.read_text(encoding="utf-8")
+    assert status == 1 and err.count("\n") == 1 and "picture" not in answers[0]
+    assert text.count("<section") == 3 and text.count("<img") == 2 and "No peaks" in text
+    assert all(f'href="#scan-{i}"' in text for i in (1, 2, 3)) and "expected a powder" in text
+    page.write_text("mine")
+    for name in (page, tmp_path / "x.xy"):
+        assert_one_complaint(*cli(command, *scans, "--report", name))
+    assert page.read_text() == "mine" and os.listdir(tmp_path) == ["r.html"]
+    assert cli(command, scans[0], "--report", page, "--force")[0] == 0
+    assert page.read_text(encoding="utf-8").startswith("<!DOCTYPE html>")
 
 
 def test_a_structure_without_symmetry_warns_in_one_line(tmp_path):
@@ -421,6 +452,7 @@ COMMANDS = {
     "add-noise": ("noisy.npz", ["add-noise", "{given}/clean.npz", "--out", "noisy.npz"]),
     "train": ("net.keras", ["train", "{given}/clean.npz", "--epochs", "1", "--out", "net.keras"]),
     "identify --plot": ("plots/rutile.png", ["identify", "{given}/rutile.xy", "--plot", "plots"]),
+    "identify --report": ("r.html", ["identify", "{given}/rutile.xy", "--report", "r.html"]),
     "identify --model": (
         "plots/rutile.png",
         ["identify", "{given}/rutile.xy", "--model", "{given}/model.keras", "--plot", "plots"],

@@ -14,6 +14,7 @@ import pytest
 from IPython.core.interactiveshell import InteractiveShell
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from PIL import Image
+from samples import fitted
 
 from xrdclass import drawings, plots
 from xrdclass.diffraction import lines
@@ -95,7 +96,8 @@ FIGURES = {
         {"ours": (np.array([0.7, 0.9]), np.array([0.6, 1.0]), np.array([5, 9]), 0.1)}
     ),
     "certainties": lambda: plots.plot_certainties({"a": RNG.random(20), "b": RNG.random(5)}),
-    "finding": lambda: plots.plot_finding(finding()),
+    "finding": lambda: plots.plot_finding(fitted()),
+    "weights": lambda: plots.plot_refinement(fitted().refinement),
     "classified": lambda: plots.plot_finding(finding(threshold=None)),
     "bragg": lambda: drawings.plot_bragg(2.0, 1.6, [20, 30]),
     "responses": lambda: drawings.plot_responses(
@@ -179,6 +181,39 @@ def test_honest_certainties_lie_on_the_diagonal_within_their_intervals():
     assert np.all((low < certainty) & (certainty < high)) and np.all(np.diff(high - low) < 0)
     assert np.array_equal(figure.axes[1].lines[0].get_ydata(), count)
     assert "ours (error 0.004)" in texts_of(figure)
+
+
+def test_a_fit_and_what_it_leaves_have_one_scale_and_gaps_stay_empty():
+    found = fitted()
+    figure = plots.plot_finding(found)
+    figure.canvas.draw()
+    upper, _, lower = figure.axes
+    scales = [np.ptp(axes.get_ylim()) / axes.bbox.height for axes in (upper, lower)]
+    assert scales[1] == pytest.approx(scales[0], rel=0.02)
+    assert upper.get_title() == f"mine: {found.answer}"
+    for line in (*upper.lines[:3], lower.lines[1]):
+        x, y = line.get_data()
+        drawn = [(a, b) for a, b in zip(x, x[1:], strict=False) if a < 45.5 < b]
+        assert len(x) > 100 and not drawn, "No line leads over angles that were not measured."
+        assert np.isnan(y[(x > 44.75) & (x < 46.15)]).all()
+    (marks,) = (line for line in upper.lines if line.get_label() == "not explained")
+    angles = [peak["two_theta"] for peak in found.refinement.unexplained]
+    assert list(marks.get_xdata()) == angles and abs(angles[0] - 31.7) < 0.1
+
+
+def test_each_phase_has_a_row_of_ticks_where_its_lines_are():
+    fit = fitted().refinement
+    middle = plots.plot_finding(fitted()).axes[1]
+    assert len({line.get_marker() for line in middle.lines}) == len(middle.collections) == 2
+    for row, ticks in enumerate(middle.collections):
+        name, weight = middle.texts[row].get_text().split("\n")
+        ends = np.array([path.vertices for path in ticks.get_paths()])
+        assert np.allclose(ends[..., 1].mean(axis=1), -row) and "±" in weight
+        pattern, places = fit.phases[name].pattern, np.unique(ends[..., 0])
+        top = fit.two_theta[pattern.argmax()]
+        assert np.abs(places - top).min() < 0.1
+        (marked,) = (line for line in middle.lines if line.get_ydata()[0] == -row)
+        assert np.abs(marked.get_xdata() - top).min() < 0.1, "The strongest lines are marked."
 
 
 def test_flat_curves_are_drawn():

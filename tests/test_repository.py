@@ -135,7 +135,7 @@ def imported_from_package(path):
 
 def test_tested_versions_satisfy_the_declared_ones():
     pins = constraints()
-    for requirement in requirements("lessons", "test", "scale", "site", "slides", "browser"):
+    for requirement in requirements("lessons", "app", "test", "scale", "site", "slides", "browser"):
         pin = pins.get(canonicalize_name(requirement.name))
         assert pin, f"constraints.txt has no version of {requirement.name}"
         assert requirement.specifier.contains(pin), f"{requirement} excludes the tested {pin}"
@@ -163,7 +163,7 @@ def test_environment_yml_agrees_with_pyproject_and_constraints():
     python = next(m[1] for m in (re.fullmatch(r"python=([\d.]+)", line) for line in conda) if m)
     assert Requirement(f"python{pyproject()['requires-python']}").specifier.contains(python)
     assert pip[:1] == ["-c constraints.txt"], "pip takes the tested versions from constraints.txt"
-    assert "-e .[lessons]" in pip, "pip takes the needed packages from pyproject.toml"
+    assert "-e .[lessons,app]" in pip, "pip takes the needed packages from pyproject.toml"
     pins, declared = constraints(), {canonicalize_name(r.name): r for r in requirements("lessons")}
     names = [re.split(r"[=<>! ]", line)[0] for line in conda]
     assert set(names) <= {"python", "pip"}, "every library comes from pip, with its tested version"

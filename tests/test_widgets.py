@@ -192,22 +192,31 @@ def test_upload_starts_with_the_example(shown, upload):
     assert set(text) == {"text/plain", widgets.VIEW}
     assert set(picture) == {"text/plain", "image/png", widgets.VIEW}
     html = upload()  # no file: the choice was called off
-    assert picture["image/png"] in html and "an example: rutile (0.99)." in html
+    assert picture["image/png"] in html and "an example: rutile (0.99)" in html
     assert widgets.NO_WAVELENGTH not in html
 
 
 def test_an_uploaded_scan_is_answered_with_picture_alt_text_and_sentences(upload):
     html = upload(**{"mine.xy": scan_file(47)})
-    said = "mine.xy: anatase (0.99), and something else."
+    said = "mine.xy: anatase (0.99), and something else"
     assert f'alt="{said}"' in html and "an example" not in html
-    assert f">{said}<br>Probabilities: anatase 0.99.</div>" in html
+    assert f"<h2>{said}</h2>" in html and "<td>anatase</td><td>0.99</td>" in html
+
+
+def test_what_was_answered_can_be_saved_as_a_page(upload):
+    html = upload(**{"mine.xy": scan_file(47), "b.txt": b"no <scan>"})
+    (saved,) = re.findall(r'download="report.html" href="data:text/html;base64,([^"]+)"', html)
+    page = base64.b64decode(saved).decode()
+    assert page.startswith("<!DOCTYPE html>") and "no &lt;scan&gt;" in page
+    for section in re.findall(r"<div role=.status.>.*?</section>", page):
+        assert section in html, "It says what is shown."
 
 
 def test_several_files_are_answered_in_order_and_a_broken_one_stops_none(upload, capfd):
     files = {"a.xy": scan_file(30), "b.txt": b"no <scan>", "c.dat": scan_file(42)}
     html = upload(**files)
     assert html.count("<img") == 2 and html.count('role="status"') == 3
-    a, b, c = (html.index(text) for text in ("a.xy: rutile", "b.txt: expected", "c.dat: anatase"))
+    a, b, c = (html.index(text) for text in ("a.xy: rutile", "b.txt: not read", "c.dat: anatase"))
     assert a < b < c and "no &lt;scan&gt;" in html
     assert "d.xy" in upload(**{"d.xy": scan_file(42)}) and not plt.get_fignums()
     assert capfd.readouterr() == ("", ""), "Nothing is written beside the answer."
@@ -228,7 +237,7 @@ def test_several_files_are_answered_in_order_and_a_broken_one_stops_none(upload,
 )
 def test_odd_names_are_shown_and_harmless(upload, name, shown_as, tmp_path, monkeypatch, capfd):
     monkeypatch.chdir(tmp_path)
-    assert f">{shown_as}: rutile (0.99)." in upload(**{name: scan_file()})
+    assert f">{shown_as}: rutile (0.99)<" in upload(**{name: scan_file()})
     assert not list(tmp_path.iterdir()), "An upload is written nowhere."
     assert capfd.readouterr() == ("", "")
 
@@ -240,7 +249,7 @@ def test_what_cannot_be_answered_is_said_in_a_sentence(upload, monkeypatch):
     monkeypatch.setattr("xrdclass.scans.MAX_BYTES", 100)
     assert "large.xy has 0 MB; a powder scan" in upload(**{"large.xy": scan_file()})
     monkeypatch.setattr(widgets, "parse_scan", lambda *a: 1 / 0)
-    assert "mine.xy: ZeroDivisionError: division by zero" in upload(**{"mine.xy": scan_file()})
+    assert "ZeroDivisionError: division by zero" in upload(**{"mine.xy": scan_file()})
 
 
 def test_the_wavelength_is_the_stated_one_or_said_to_be_assumed(upload):
@@ -254,7 +263,7 @@ def test_the_wavelength_is_the_stated_one_or_said_to_be_assumed(upload):
 def test_every_format_can_be_uploaded(upload, kind):
     for content in check_fuzz.samples()[kind]:
         html = upload(**{f"scan.{kind}": content})
-        assert f">scan.{kind}: rutile (0.99)." in html and "<img" in html
+        assert f">scan.{kind}: rutile (0.99)<" in html and "<img" in html
 
 
 @pytest.mark.parametrize("lesson", ["06", "08"])

@@ -224,7 +224,7 @@ def test_lesson_answers_uploaded_scans(browser, lab, lesson, scans):
     with opened(browser, lab, lesson) as page:
         button = page.get_by_role("button", name="Choose scans to read")
         cell = page.locator(".jp-CodeCell", has=button)
-        images, said = cell.locator(".widget-html img"), cell.locator("[role=status]")
+        images, said = cell.locator(".widget-html img"), cell.locator("section")
         images.wait_for(timeout=30_000)  # the example; strict: there is one
         cell.scroll_into_view_if_needed()
         page.screenshot(path=SHOTS / f"{lesson}-before.png")
@@ -246,6 +246,9 @@ def test_lesson_answers_uploaded_scans(browser, lab, lesson, scans):
         assert "Prüfling 1.xy: anatase (" in images.get_attribute("alt")
         assert "Prüfling 1.xy: anatase (" in said.inner_text()
         assert "states no wavelength" in said.inner_text()
+        with page.expect_download() as download:
+            cell.get_by_role("link", name="Save this as a report").click()
+        assert "Prüfling 1.xy: anatase (" in download.value.path().read_text(encoding="utf-8")
         page.screenshot(path=SHOTS / f"{lesson}-after.png")
 
         upload("rutile", "broken")
@@ -255,8 +258,8 @@ def test_lesson_answers_uploaded_scans(browser, lab, lesson, scans):
         page.set_viewport_size({"width": 600, "height": 1000})
         images.scroll_into_view_if_needed()
         page.screenshot(path=SHOTS / f"{lesson}-narrow.png")
-        fits = "image => image.width <= image.closest('.jp-OutputArea').clientWidth"
-        assert images.evaluate(fits), "A picture shrinks with the window."
+        fits = "e => e.clientWidth <= e.closest('.jp-OutputArea').clientWidth"
+        assert cell.locator(".xrd").evaluate(fits), "What is said fits the window."
 
 
 # Printed text and code that stick out of what shows them, where nobody can scroll to them.
@@ -315,6 +318,45 @@ def test_pages_cut_nothing_off_and_load_nothing(browser, written, width):
         assert not page.evaluate(OVER), path.name
     assert not failed
     page.close()
+
+
+DROP = """(zone, text) => {
+    const data = new DataTransfer();
+    data.items.add(new File([text], 'dropped.xy'));
+    zone.dispatchEvent(new DragEvent('drop', {dataTransfer: data, bubbles: true}));
+}"""
+
+
+def test_the_app_answers_what_is_dropped_on_it(browser, scans):
+    """Ready within seconds; scans and wrong files, a report to keep, a narrow window."""
+    pytest.importorskip("voila", reason="make app installs it")
+    port = free_port()
+    command = [sys.executable, "-m", "voila", "tools/app.ipynb", "--no-browser", f"--port={port}"]
+    server = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.DEVNULL)
+    page = browser.new_page(viewport={"width": 400, "height": 900})
+    try:
+        for _ in range(60):
+            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+                break
+            time.sleep(0.5)
+        start = time.perf_counter()
+        page.goto(f"http://127.0.0.1:{port}")
+        page.get_by_role("button", name="Choose scans to read").wait_for(timeout=60_000)
+        print(f"the app is ready after {time.perf_counter() - start:.1f} s")
+        assert page.locator("pre").count() == 0, "No code is seen."
+        for name, said in (("anatase", "anatase ("), ("broken", "not read")):
+            text = scans[name].read_text(encoding="utf-8")
+            page.locator("[ondrop]").evaluate(DROP, text)
+            page.locator("h2", has_text=f"dropped.xy: {said}").wait_for(timeout=60_000)
+        with page.expect_download() as download:
+            page.get_by_role("link", name="Save this as a report").click()
+        assert "no line of numbers" in download.value.path().read_text(encoding="utf-8")
+        assert page.evaluate("document.documentElement.scrollWidth") <= 400
+        page.screenshot(path=SHOTS / "app.png")
+    finally:
+        page.close()
+        server.terminate()
+        server.wait(30)
 
 
 if __name__ == "__main__":

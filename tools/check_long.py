@@ -75,7 +75,10 @@ def run(n, folder):
     watcher.start()
     out, err = process.communicate()
     watcher.join()
-    rows = {row["file"]: row for row in csv.DictReader(out.splitlines())}
+    rows = {}  # the phases found of each file, and why it was not read
+    for row in csv.DictReader(out.splitlines()):
+        phases, problem = rows.setdefault(row["file"], ([], row["problem"]))
+        phases += [row["phase"]] * (row["found"] == "True")
     broken = {name for name, phase in truth.items() if phase is None}
     said = {line.split(": ")[1] for line in err.splitlines() if ".xy" in line.split(": ")[1]}
     said |= {name for name in broken if f"no file {name};" in err}
@@ -83,10 +86,10 @@ def run(n, folder):
     first, last = np.array_split(memory[len(memory) // 4 :], 2)
     return {
         "scans": n,
-        "answered": sum(not row["error"] for row in rows.values()),
-        "named rightly": sum(rows[name]["phases"] == truth[name] for name in truth if truth[name]),
+        "answered": sum(not problem for _, problem in rows.values()),
+        "named rightly": sum(rows[name][0] == [truth[name]] for name in truth if truth[name]),
         "broken": len(broken),
-        "reported as broken": len(broken & said & {f for f, row in rows.items() if row["error"]}),
+        "reported as broken": len(broken & said & {f for f, row in rows.items() if row[1]}),
         "exit status": process.returncode,
         "last line": err.splitlines()[-1] if err else "",
         "seconds": round(time.perf_counter() - start, 1),

@@ -32,8 +32,9 @@ lesson  module                 holds
         check                  what a folder of CIF files gives: densities, distances, twins
         plots                  every figure
 01 04   drawings               unit cells, Bragg's law, kernels and layers
+        answers                what is printed and drawn of each scan
+        reports                answers as a page
         widgets                sliders and the upload button
-        answers                what the command line prints and draws for each scan
         __main__               the command line
 
 `files` holds all that trusts neither disk nor network, which no lesson opens: files.writing,

@@ -62,118 +62,6 @@ class _Parser(argparse.ArgumentParser):
         self.exit(2, f"{self.prog}: {message}. See '{self.prog} --help'.\n")
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(
-        prog="xrdclass",
-        description="Tell crystal phases apart by their powder X-ray diffraction patterns.",
-    )
-    parser.add_argument("--version", action="version", version=f"xrdclass {__version__}")
-    commands = parser.add_subparsers(required=True, metavar="COMMAND", parser_class=_Parser)
-
-    def command(name, run, text):
-        sub = commands.add_parser(name, help=text, description=text)
-        sub.set_defaults(run=run)
-        return sub
-
-    sub = command("simulate", _simulate, "Simulate patterns of the phases in a folder of CIFs.")
-    sub.add_argument("cif_dir", nargs="?", help="folder of CIF files; default: the TiO2 phases")
-    sub.add_argument("--out", help="pattern file to write, .npz")
-    sub.add_argument("--npy", metavar="DIR", help="also write x_train.npy and so on into a folder")
-    sub.add_argument("--two-theta", nargs=2, type=float, default=(5.0, 90.0), metavar="DEGREES")
-    sub.add_argument("--step", type=float, default=0.01, help="degrees (%(default)s)")
-    sub.add_argument("--wavelength", default="Cu", help="Cu, Co, Mo, Fe, Cr or Å (%(default)s)")
-    sub.add_argument("--strain", type=float, default=0.04, help="largest strain (%(default)s)")
-    sub.add_argument("--texture", type=float, default=0.8, help="strongest, 0-1 (%(default)s)")
-    sub.add_argument("--domain-sizes", nargs=2, type=float, default=(20.0, 50.0), metavar="NM")
-    sub.add_argument("--profile", default="gaussian", help="peak shape (%(default)s)")
-    sub.add_argument("--k-alpha2", action="store_true", help="resolve the doublet")
-    sub.add_argument("--n-train", type=_count, default=100, help="a phase (%(default)s)")
-    sub.add_argument("--n-val", type=_whole, default=20, help="a phase (%(default)s)")
-    sub.add_argument("--seed", type=_whole, default=0)
-    sub.add_argument("--force", action="store_true", help="overwrite existing files")
-
-    sub = command("add-noise", _add_noise, "Add background and counting noise to patterns.")
-    sub.add_argument("patterns", help="pattern file, .npz")
-    sub.add_argument("--out", required=True, help="pattern file to write, .npz")
-    sub.add_argument(
-        "--noise",
-        nargs=2,
-        type=float,
-        default=(0.01, 0.05),
-        metavar="PART",
-        help="counting noise of the strongest peak, smallest and largest (0.01 0.05)",
-    )
-    sub.add_argument("--seed", type=_whole, default=0)
-    sub.add_argument("--force", action="store_true", help="overwrite an existing file")
-
-    sub = command("train", _train, "Train a network on patterns.")
-    sub.add_argument("patterns", help="pattern file, .npz")
-    sub.add_argument("--out", required=True, help="classifier file to write, .keras")
-    sub.add_argument("--network", default="compact", help="compact or original (%(default)s)")
-    sub.add_argument("--epochs", type=_count, default=15, help="(%(default)s)")
-    sub.add_argument("--batch-size", type=_count, default=32, help="(%(default)s)")
-    sub.add_argument("--seed", type=_whole, default=0)
-    sub.add_argument("--force", action="store_true", help="overwrite an existing file")
-
-    sub = command(
-        "train-identifier",
-        _train_identifier,
-        "Train a network that may also say 'none' or 'several', as identify uses for TiO2.",
-    )
-    sub.add_argument("cif_dir", nargs="?", help="folder of CIF files; default: the TiO2 phases")
-    sub.add_argument("--out", required=True, help="identifier file to write, .npz")
-    sub.add_argument("--samples", type=_count, default=40_000, help="mixtures (%(default)s)")
-    sub.add_argument("--crystals", type=_count, default=800, help="invented (%(default)s)")
-    sub.add_argument("--fitted", type=_count, default=600, help="fits calibrated (%(default)s)")
-    sub.add_argument("--strain", type=float, help="largest change of a cell length, relative")
-    sub.add_argument("--domain-sizes", nargs=2, type=float, metavar="NM", help="of crystallites")
-    sub.add_argument("--two-theta", nargs=2, type=float, metavar="DEGREES", help="of all scans")
-    sub.add_argument(
-        "--set",
-        nargs="+",
-        action="append",
-        default=[],
-        metavar=("NAME", "VALUE"),
-        help="another setting of the samples to expect",
-    )
-    sub.add_argument("--seed", type=_whole, default=0)
-    sub.add_argument("--force", action="store_true", help="overwrite an existing file")
-
-    sub = command("identify", _identify, "Name the phases in measured scans.")
-    sub.add_argument("--model", help="file of train or train-identifier; default: the one for TiO2")
-    sub.add_argument("--expect", action="append", default=[], metavar="PHASE", help="fit it anyway")
-    _read_and_answer(sub)
-
-    sub = command("quantify", _quantify, "Weight fractions of known phases, by one fit to a scan.")
-    sub.add_argument("--phases", metavar="CIF_DIR", help="folder of CIFs; default: the TiO2 phases")
-    sub.add_argument(
-        "--least", type=float, default=0.5, help="less probable phases stay out (%(default)s)"
-    )
-    _read_and_answer(sub)
-
-    sub = command("check", _check, "Say what a folder of CIF files gives, and which are twins.")
-    sub.add_argument("cif_dir", help="folder of CIF files")
-    sub.add_argument("--wavelength", default="Cu", help="Cu, Co, Mo, Fe, Cr or Å (%(default)s)")
-
-    sub = command("rruff", _rruff, "List the RRUFF patterns and where each comes from.")
-    sub.add_argument("--download", action="store_true", help="fetch what is missing")
-    sub.add_argument("--other", action="store_true", help="also other minerals and mixtures")
-    sub.add_argument("--dir", help="folder of scans to look in; default: $XRDCLASS_DATA")
-    return parser
-
-
-def _read_and_answer(sub) -> None:
-    """The options of the commands that read scans."""
-    sub.add_argument("scans", nargs="+", metavar="SCAN", help="scan file")
-    sub.add_argument("--wavelength", help="such as Co, CoKa1, 1.789, 0.1789nm or 17.4keV")
-    sub.add_argument("--axis", help="2theta, theta, q (1/Å), q_nm (1/nm) or d (Å)")
-    sub.add_argument("--columns", nargs=2, metavar=("X", "Y"), help="numbers from 1, or names")
-    sub.add_argument("--scan", type=_count, help="which one of a file with several")
-    sub.add_argument("--format", choices=("table", "json", "csv"), default="table")
-    sub.add_argument("--plot", metavar="DIR", help="draw each scan into a folder")
-    sub.add_argument("--force", action="store_true", help="overwrite existing plots")
-
-
 def _count(text: str) -> int:
     return _whole(text, 1)
 
@@ -185,6 +73,103 @@ def _whole(text: str, smallest: int = 0) -> int:
             f"expected a whole number of at least {smallest}, got {text!r}"
         )
     return int(text)
+
+
+#: Options of several commands.
+SHARED = {
+    "cif_dir": {"nargs": "?", "help": "folder of CIF files; default: the TiO2 phases"},
+    "patterns": {"help": "pattern file, .npz"},
+    "--seed": {"type": _whole, "default": 0},
+    "--force": {"action": "store_true", "help": "overwrite existing files"},
+    "scans": {"nargs": "+", "metavar": "SCAN", "help": "scan file"},
+    "--wavelength": {"help": "such as Co, CoKa1, 1.789, 0.1789nm or 17.4keV"},
+    "--axis": {"help": "2theta, theta, q (1/Å), q_nm (1/nm) or d (Å)"},
+    "--columns": {"nargs": 2, "metavar": ("X", "Y"), "help": "numbers from 1, or names"},
+    "--scan": {"type": _count, "help": "which one of a file with several"},
+    "--format": {"choices": ("table", "json", "csv"), "default": "table"},
+    "--plot": {"metavar": "DIR", "help": "draw each scan into a folder"},
+    "--report": {"metavar": "FILE", "help": "write all answers as a page, .html"},
+    "--jobs": {"type": _count, "default": 1, "help": "processes, for many scans (%(default)s)"},
+}
+WRITING, READING = ("--seed", "--force"), tuple(SHARED)[3:]
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog="xrdclass",
+        description="Tell crystal phases apart by their powder X-ray diffraction patterns.",
+    )
+    parser.add_argument("--version", action="version", version=f"xrdclass {__version__}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND", parser_class=_Parser)
+
+    def command(run, text, *shared):
+        name = run.__name__[1:].replace("_", "-")
+        sub = commands.add_parser(name, help=text, description=text)
+        sub.set_defaults(run=run)
+        for flag in shared:
+            sub.add_argument(flag, **SHARED[flag])
+        return sub.add_argument
+
+    def pair(add, flag, metavar, **settings):
+        add(flag, nargs=2, type=float, metavar=metavar, **settings)
+
+    text = "Simulate patterns of the phases in a folder of CIFs."
+    add = command(_simulate, text, "cif_dir", *WRITING)
+    add("--out", help="pattern file to write, .npz")
+    add("--npy", metavar="DIR", help="also write x_train.npy and so on into a folder")
+    pair(add, "--two-theta", "DEGREES", default=(5.0, 90.0))
+    pair(add, "--domain-sizes", "NM", default=(20.0, 50.0))
+    add("--step", type=float, default=0.01, help="degrees (%(default)s)")
+    add("--wavelength", default="Cu", help="Cu, Co, Mo, Fe, Cr or Å (%(default)s)")
+    add("--strain", type=float, default=0.04, help="largest strain (%(default)s)")
+    add("--texture", type=float, default=0.8, help="strongest, 0-1 (%(default)s)")
+    add("--profile", default="gaussian", help="peak shape (%(default)s)")
+    add("--k-alpha2", action="store_true", help="resolve the doublet")
+    add("--n-train", type=_count, default=100, help="a phase (%(default)s)")
+    add("--n-val", type=_whole, default=20, help="a phase (%(default)s)")
+
+    text = "Add background and counting noise to patterns."
+    add = command(_add_noise, text, "patterns", *WRITING)
+    add("--out", required=True, help="pattern file to write, .npz")
+    text = "counting noise of the strongest peak, smallest and largest (0.01 0.05)"
+    pair(add, "--noise", "PART", default=(0.01, 0.05), help=text)
+
+    add = command(_train, "Train a network on patterns.", "patterns", *WRITING)
+    add("--out", required=True, help="classifier file to write, .keras")
+    add("--network", default="compact", help="compact or original (%(default)s)")
+    add("--epochs", type=_count, default=15, help="(%(default)s)")
+    add("--batch-size", type=_count, default=32, help="(%(default)s)")
+
+    text = "Train a network that may also say 'none' or 'several', as identify uses for TiO2."
+    add = command(_train_identifier, text, "cif_dir", *WRITING)
+    add("--out", required=True, help="identifier file to write, .npz")
+    add("--samples", type=_count, default=40_000, help="mixtures (%(default)s)")
+    add("--crystals", type=_count, default=800, help="invented (%(default)s)")
+    add("--fitted", type=_count, default=600, help="fits calibrated (%(default)s)")
+    add("--strain", type=float, help="largest change of a cell length, relative")
+    pair(add, "--domain-sizes", "NM", help="of crystallites")
+    pair(add, "--two-theta", "DEGREES", help="of all scans")
+    text = "another setting of the samples to expect"
+    add("--set", nargs="+", action="append", default=[], metavar=("NAME", "VALUE"), help=text)
+
+    add = command(_identify, "Name the phases in measured scans.", *READING)
+    add("--model", help="file of train or train-identifier; default: the one for TiO2")
+    add("--expect", action="append", default=[], metavar="PHASE", help="fit it anyway")
+
+    text = "Weight fractions of known phases, by one fit to a scan."
+    add = command(_quantify, text, *READING)
+    add("--phases", metavar="CIF_DIR", help=SHARED["cif_dir"]["help"])
+    add("--least", type=float, default=0.5, help="less probable phases stay out (%(default)s)")
+
+    add = command(_check, "Say what a folder of CIF files gives, and which are twins.")
+    add("cif_dir", help="folder of CIF files")
+    add("--wavelength", default="Cu", help="Cu, Co, Mo, Fe, Cr or Å (%(default)s)")
+
+    add = command(_rruff, "List the RRUFF patterns and where each comes from.")
+    add("--download", action="store_true", help="fetch what is missing")
+    add("--other", action="store_true", help="also other minerals and mixtures")
+    add("--dir", help="folder of scans to look in; default: $XRDCLASS_DATA")
+    return parser
 
 
 def _bar(items, total, desc, delay=1):
@@ -244,7 +229,6 @@ def _add_noise(options) -> None:
 
 
 def _train(options) -> None:
-    from .files.kept_runs import Keeper
     from .patterns import PatternSet, split
     from .training import fit
 
@@ -255,38 +239,31 @@ def _train(options) -> None:
         train, validation = patterns.subset(~chosen), patterns.subset(chosen)
     else:
         train, validation = split(patterns, 1 / 6, options.seed)
-    keep = Path(options.out).with_suffix(".training")
-    classifier = _stoppable(
-        fit,
-        keep,
-        train,
-        validation,
-        network=options.network,
-        epochs=options.epochs,
-        batch_size=options.batch_size,
-        seed=options.seed,
-    )
-    classifier.save(options.out, overwrite=options.force)
-    Keeper.remove(keep)
+    settings = {key: getattr(options, key) for key in ("network", "epochs", "batch_size")}
+    classifier = _trained(options, fit, train, validation, **settings)
     kind, checked = ("validation", validation) if len(validation) else ("training", train)
     accuracy = classifier.history["val_accuracy" if len(validation) else "accuracy"][-1]
     print(f"{100 * accuracy:.1f} % of {len(checked)} {kind} patterns right; {options.out}")
 
 
-def _stoppable(train, keep: Path, *arguments, **settings):
-    """Train so that the same command goes on after Ctrl-C."""
+def _trained(options, train, *arguments, **settings):
+    """Train, so that the same command goes on after Ctrl-C, and save what came of it."""
     from .files.kept_runs import Keeper
 
+    keep = Path(options.out).with_suffix(".training")
     state, best = keep / Keeper.STATE, keep / Keeper.BEST
     if state.exists():
         print(f"{keep} keeps an earlier run; going on with it if it is the same.", file=sys.stderr)
     try:
-        return train(*arguments, **settings, keep=keep)
+        trained = train(*arguments, **settings, seed=options.seed, keep=keep)
     except KeyboardInterrupt as stop:
         if state.exists():
             also = f"; its best network so far is {best}" if best.exists() else ""
             stop.args = (f"{keep} keeps what was done{also}. Repeat the command to go on.",)
         raise
+    trained.save(options.out, overwrite=options.force)
+    Keeper.remove(keep)
+    return trained
 
 
 def _laboratory(options):
@@ -308,56 +285,45 @@ def _laboratory(options):
 
 
 def _train_identifier(options) -> None:
-    from .files.kept_runs import Keeper
     from .identify.train import print_measured, train_identifier
     from .phases import load_phases
 
     laboratory = _laboratory(options)
     check_target(options.out, options.force, ".npz")
-    keep = Path(options.out).with_suffix(".training")
-    identifier = _stoppable(
-        train_identifier,
-        keep,
-        load_phases(options.cif_dir),
-        options.samples,
-        n_crystals=options.crystals,
-        n_fitted=options.fitted,
-        seed=options.seed,
-        laboratory=laboratory,
-        progress=partial(_bar, None, delay=0),
-    )
-    identifier.save(options.out, overwrite=options.force)
-    Keeper.remove(keep)
+    phases, settings = load_phases(options.cif_dir), {"laboratory": laboratory}
+    settings |= {"n_crystals": options.crystals, "n_fitted": options.fitted}
+    settings["progress"] = partial(_bar, None, delay=0)
+    identifier = _trained(options, train_identifier, phases, options.samples, **settings)
     print_measured(identifier.settings["measured"])
     print(options.out)
 
 
 def _identify(options) -> int:
-    _one_thread()
-    from .answers import PRINTERS, describe_finding, picture_of_finding
+    return _answer(options, _identifying)
+
+
+def _identifying(options):
+    from .answers import describe_finding
     from .identify.identifier import SHIPPED, load_model
 
     model = load_model(options.model or SHIPPED)
-
     if options.expect and not hasattr(model, "fit"):
         raise DataError("--expect is for identifiers, which fit phases; a classifier does not.")
     more = {"expect": options.expect} if options.expect else {}
-
-    def identify(scans):
-        return model.identify(scans, options.wavelength, **more)
-
-    return _answer(options, identify, describe_finding, PRINTERS, model.names, picture_of_finding)
+    return lambda scans: model.identify(scans, options.wavelength, **more), describe_finding
 
 
 def _quantify(options) -> int:
-    _one_thread()
-    from . import answers
+    return _answer(options, _quantifying)
+
+
+def _quantifying(options):
+    from .answers import describe_refinement
     from .identify.profile import phase_lines
     from .identify.refinement import refine
     from .phases import load_phases
 
     phases = [phase_lines(phase) for phase in load_phases(options.phases)]
-    names = [phase.name for phase in phases]
 
     def quantify(scans):
         fits = []
@@ -369,46 +335,65 @@ def _quantify(options) -> int:
             fits.append(fit)
         return fits
 
-    described, drawn = answers.describe_refinement, answers.picture_of_refinement
-    return _answer(options, quantify, described, answers.WEIGHT_PRINTERS, names, drawn)
+    return quantify, describe_refinement
 
 
-def _one_thread() -> None:
-    """Matrices are small here: a second thread brings little, and beside other work costs a lot."""
+def _prepared(make, options):
+    """What `answer_each` wants: read, work, describe, picture. Each process makes its own."""
+    # Matrices are small here: a second thread brings little, and beside other work costs a lot.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-
-
-def _answer(options, work, describe, printers, names, draw) -> int:
-    """Read scans, work on them, print what ``describe`` says, and draw them."""
-    from .answers import CHUNK, answer_each, write_picture
+    from .answers import draw
     from .diffraction import radiation
     from .scans import read_scan
 
     if options.wavelength:
         radiation(options.wavelength)  # a wrong name is one error, not one a file
-    failed, picture = [], None
-    if options.plot:
-
-        def picture(scan, result, name):
-            write_picture(draw, scan, result, Path(options.plot) / name, options.force)
+    picture = None
+    if options.plot or options.report:
+        keep = {"keep": options.report is not None, "overwrite": options.force}
+        picture = partial(draw, folder=options.plot, **keep)
 
     def read(path):
         return read_scan(path, options.wavelength, options.axis, options.columns, options.scan)
 
+    return read, *make(options), picture
+
+
+def _answer(options, make) -> int:
+    """Read scans, work on them, print what is to be said of each, draw and report them."""
+    from .answers import CHUNK, PRINTERS, answer_each, answer_side_by_side
+
+    functions, scans, failed, report = _prepared(make, options), options.scans, [], None
+    if options.report:
+        from .reports import Report
+
+        report = Report(check_target(options.report, options.force, ".html"))
+
     def answers():
+        if options.jobs > 1 and len(scans) > CHUNK:
+            found = answer_side_by_side(options.jobs, scans, _prepared, make, options)
+        else:
+            found = answer_each(scans, *functions)
         # On a terminal the answers, which come one by one, are progress enough.
         shown = sys.stdout.isatty()
-        paths = options.scans if shown else _bar(options.scans, len(options.scans), "reading")
-        for answer, problem in answer_each(paths, read, work, describe, picture):
+        for answer, problem in found if shown else _bar(found, len(scans), "reading"):
             if problem is not None:
                 failed.append(answer["file"])
                 named = Path(answer["file"]).name in str(problem)
                 _complain(f"{'' if named else answer['file'] + ': '}{problem}", 0)
+            kept = dict(answer)
+            answer.pop("picture", None)
             yield answer
+            if report:
+                report.add(kept)
 
-    printers[options.format](answers(), names, options.scans)
-    if failed and len(options.scans) > CHUNK:  # too many to have an eye on each
-        _complain(f"{len(failed)} of {len(options.scans)} scans failed, as said above.", 1)
+    try:
+        PRINTERS[options.format](answers(), scans)
+    finally:  # also of what was stopped half-way
+        if report:
+            report.save(options.force)
+    if failed and len(scans) > CHUNK:  # too many to have an eye on each
+        _complain(f"{len(failed)} of {len(scans)} scans failed, as said above.", 1)
     return 1 if failed else 0
 
 
@@ -446,4 +431,6 @@ def _rruff(options) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    from xrdclass import __main__ as by_name  # so that the processes of --jobs find its functions
+
+    sys.exit(by_name.main())

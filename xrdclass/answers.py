@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import gc
 import itertools
 import json
 import math
@@ -18,7 +19,17 @@ from .files.writing import write_safely
 
 #: Scans that are read and identified together.
 CHUNK = 32
-REPORT = "Please report what 'python -X dev -m xrdclass ...' prints."
+FAULT = "Please report what 'python -X dev -m xrdclass ...' prints."
+CELL = ("a", "b", "c", "alpha", "beta", "gamma")
+#: What is known of each phase found, and the names of the errors.
+ERRORS = {"weight_percent": "error", "cell": "cell_error", "domain_size": "domain_size_error"}
+#: The columns of the CSV output: first those of a phase, then those of its scan.
+COLUMNS = (
+    *("file", "phase", "found", "probability", "weight_percent", "error", *CELL),
+    *(*(f"{name}_error" for name in CELL), "domain_size", "domain_size_error", "upper_limit"),
+    *("threshold", "foreign", "foreign_probability", "r_wp", "displacement", "wavelength"),
+    *("wavelength_source", "unexplained", "missing_lines", "warnings", "problem"),
+)
 
 
 def printable(text) -> str:
@@ -28,7 +39,7 @@ def printable(text) -> str:
 
 def unexpected(error: Exception) -> str:
     """A sentence about an error that is our fault."""
-    return f"A fault in xrdclass: {type(error).__name__}: {error}. {REPORT}"
+    return f"A fault in xrdclass: {type(error).__name__}: {error}. {FAULT}"
 
 
 def attempt(action: Callable, *arguments):
@@ -56,7 +67,8 @@ def answer_each(
     read : from a path to a `scans.Scan`
     work : from a list of scans to as many results
     describe : from a result to what is printed, a dictionary
-    picture : called with a scan, its result and the name of its picture; None draws none
+    picture : called with a scan, its result and the name of its picture; what it gives becomes the
+        answer's "picture", None does not; None draws none
     names : of the pictures; without them those of the files
 
     Yields
@@ -76,14 +88,19 @@ def answer_each(
                 answer, problem = {"file": str(path), "error": str(result)}, result
             else:
                 answer = {"file": str(path), **describe(result)}
-                if picture:  # an answer outlives a picture that cannot be written
-                    drawn = attempt(picture, scan, result, name)
-                    problem = drawn if isinstance(drawn, UserError) else None
+                drawn = attempt(picture, scan, result, name) if picture else None
+                if isinstance(drawn, UserError):  # an answer outlives its picture
+                    problem = drawn
+                elif drawn is not None:
+                    answer["picture"] = drawn
             yield answer, problem
 
 
 def answer_side_by_side(jobs: int, paths, prepare: Callable, *arguments) -> Iterator:
-    """What `answer_each` yields, in order, by processes that get read to picture from `prepare`."""
+    """What `answer_each` yields, in order, by processes that get read to picture from `prepare`.
+
+    Both ``prepare`` and its arguments have to be what `pickle` takes.
+    """
     import multiprocessing
     from concurrent.futures import ProcessPoolExecutor
 
@@ -99,7 +116,7 @@ def answer_side_by_side(jobs: int, paths, prepare: Callable, *arguments) -> Iter
 
 def _prepare(prepare, *arguments):
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that waits
-    _answer_part.functions = prepare(*arguments)[:4]
+    _answer_part.functions = prepare(*arguments)
 
 
 def _answer_part(part):
@@ -114,34 +131,45 @@ def _work(work, scans):
     return [results] if len(scans) == 1 else [r for s in scans for r in _work(work, [s])]
 
 
+def _distinct(stems):
+    """Each name, with a number where an earlier one is the same, or is so to Windows and macOS."""
+    used = set()
+    for stem in stems:
+        names = itertools.chain([stem], (f"{stem}-{i}" for i in itertools.count(2)))
+        used.add((name := next(name for name in names if name.casefold() not in used)).casefold())
+        yield name
+
+
 def describe_finding(finding) -> dict:
-    """What is printed of a `findings.Finding`; weights are of the crystalline phases found."""
+    """What is printed of a `findings.Finding`."""
     answer = {
         "phases": list(finding.phases),
-        "foreign": finding.foreign,
-        "probability": {k: round(v, 4) for k, v in finding.probability.items()},
+        "foreign": bool(finding.foreign),
+        "probability": _rounded(finding.probability),
         "warnings": list(finding.warnings),
         "wavelength": round(finding.wavelength, 6),
         "wavelength_source": finding.wavelength_source,
         "two_theta": [round(float(end), 3) for end in finding.two_theta[[0, -1]]],
     }
-    if finding.threshold is not None:
-        answer["threshold"] = round(finding.threshold, 4)
-    if finding.refinement is None:
-        return answer
-    fit = describe_refinement(finding.refinement)
-    named = fit["phases"].items()
-    weights = {n: {"value": p["weight_percent"], "error": p["error"]} for n, p in named}
-    answer["foreign_probability"] = round(finding.foreign_probability, 4)
-    answer["weight_percent"] = weights
-    answer |= {key: {n: p[key] for n, p in named} for key in ("cell", "domain_size")}
-    shared = ("upper_limit", "displacement", "r_wp", "unexplained", "missing_lines")
-    return answer | {key: fit[key] for key in shared}
+    for key in ("threshold", "foreign_probability"):
+        if getattr(finding, key) is not None:
+            answer[key] = round(getattr(finding, key), 4)
+    if finding.refinement is not None:
+        known = describe_refinement(finding.refinement, finding.phases)
+        phases = known.pop("phases")
+        for key, error in ERRORS.items():
+            answer[key] = {n: {"value": p[key], "error": p[error]} for n, p in phases.items()}
+        known["warnings"] = list(dict.fromkeys([*finding.warnings, *known["warnings"]]))
+        answer |= known
+    return answer
 
 
-def describe_refinement(fit) -> dict:
-    """What is printed of a `refinement.Refinement`; weights are of the phases found."""
-    found = {name: phase for name, phase in fit.phases.items() if phase.found}
+def describe_refinement(fit, named=None) -> dict:
+    """What is printed of a `refinement.Refinement`; weights are of the phases found.
+
+    ``named`` are the names of those that count as found, by default all in the fit.
+    """
+    found = {n: p for n, p in fit.phases.items() if p.found and (named is None or n in named)}
 
     def finite(value):  # an infinite error: the size is only a lower limit
         return round(value, 1) if value < math.inf else None
@@ -160,69 +188,122 @@ def describe_refinement(fit) -> dict:
             for name, p in found.items()
         },
         "upper_limit": {
-            name: round(p.upper_limit, 2) for name, p in fit.phases.items() if not p.found
+            name: round(p.upper_limit, 2) for name, p in fit.phases.items() if name not in found
         },
         "r_wp": round(fit.r_wp, 4),
         "displacement": round(fit.displacement, 4),
         "wavelength": round(fit.wavelength, 6),
         "two_theta": [round(float(end), 3) for end in fit.two_theta[[0, -1]]],
-        "unexplained": [
-            {
-                "two_theta": round(p["two_theta"], 3),
-                "d": round(p["d"], 4),
-                "height": round(p["height"], 1),
-            }
-            for p in fit.unexplained
-        ],
-        "missing_lines": [
-            {**line, **{key: round(line[key], 4) for key in ("two_theta", "d")}}
-            for line in fit.missing
-        ],
+        "unexplained": [_rounded(peak) for peak in fit.unexplained],
+        "missing_lines": [_rounded(line) for line in fit.missing],
         "warnings": list(fit.warnings),
     }
 
 
-def _distinct(stems):
-    """Each name, with a number where an earlier one is the same, or is so to Windows and macOS."""
-    used = set()
-    for stem in stems:
-        names = itertools.chain([stem], (f"{stem}-{i}" for i in itertools.count(2)))
-        used.add((name := next(name for name in names if name.casefold() not in used)).casefold())
-        yield name
+def _rounded(known: dict) -> dict:
+    return {k: round(v, 4) if isinstance(v, float) else v for k, v in known.items()}
 
 
-def picture_of_finding(scan, finding):
-    """A figure of an identifier's or a classifier's answer."""
-    from .plots import plot_finding
+def rows(answer: dict) -> list[dict]:
+    """An answer of either command as lines of a table, one a phase, with the keys of `COLUMNS`."""
+    scan = {key: answer[key] for key in COLUMNS if key in answer and key not in ERRORS}
+    scan |= {"problem": answer.get("error", ""), "warnings": " ".join(answer.get("warnings", ()))}
+    for key in ("unexplained", "missing_lines"):
+        scan[key] = " ".join(f"{peak['two_theta']:.2f}" for peak in answer.get(key, ()))
+    found, lines = answer.get("phases", ()), []
+    limits, probability = answer.get("upper_limit", {}), answer.get("probability", {})
+    for name in dict.fromkeys([*found, *probability, *limits]) or [""]:
+        if isinstance(found, dict):
+            own = dict(found.get(name, {}))
+        else:
+            parts = {key: answer.get(key, {}).get(name) for key in ERRORS}
+            own = {key: part["value"] for key, part in parts.items() if part}
+            own |= {ERRORS[key]: part["error"] for key, part in parts.items() if part}
+        for key in ("cell", "cell_error"):
+            columns = (column + key.removeprefix("cell") for column in CELL)
+            own |= zip(columns, own.get(key, ()), strict=False)
+        own |= {"phase": name, "found": name in found if name else ""}
+        own |= {"probability": probability.get(name), "upper_limit": limits.get(name)}
+        known = scan | own
+        lines.append({key: "" if (v := known.get(key)) is None else v for key in COLUMNS})
+    return lines
 
-    return plot_finding(finding)
+
+def in_words(answer: dict) -> str:
+    """Which phases there are, how probable and, of several, how much of each."""
+    if "error" in answer:
+        return "not read"
+    found = [row for row in rows(answer) if row["found"]]
+    parts = [row["phase"] for row in found]
+    for i, row in enumerate(found):
+        if row["probability"] != "":
+            parts[i] += f" ({row['probability']:.2f})"
+        if row["weight_percent"] != "" and len(found) > 1:
+            parts[i] += f" {row['weight_percent']:.1f} ± {row['error']:.1f} %"
+    words = " + ".join(parts) or "none of the phases"
+    more = ", and something else" if parts else "; something else"
+    return words + more if answer.get("foreign") else words
 
 
-def picture_of_refinement(scan, fit):
-    """A figure of a fit."""
-    from .plots import plot_refinement
+def with_error(value: float, error, decimals: int = 4) -> str:
+    """A number as crystallographers print it: 3.7852(3), the error in units of the last digit."""
+    if not error:
+        return f"{value:.{decimals}f}"
+    decimals = min(max(1 - math.floor(math.log10(error)), 0), decimals)
+    return f"{value:.{decimals}f}({max(round(error * 10**decimals), 1)})"
 
-    return plot_refinement(fit, scan.name)
+
+def phase_cells(row: dict) -> list[str]:
+    """Of a row, as shown to people: phase, probability, weight %, cell, crystallite size."""
+    shown = [row["phase"], "" if row["probability"] == "" else f"{row['probability']:.2f}"]
+    if row["weight_percent"] == "":
+        limit = row["upper_limit"]  # a part of the phases found, so 100 where there are none
+        limit = "" if limit == "" or limit > 99 else f", at most {limit:.1f} %"
+        return [*shown, "found" if row["found"] else f"not found{limit}", "", ""]
+    names = ["a", *(n for n in "bc" if row[n] != row["a"])]
+    names += [n for n in ("alpha", "beta", "gamma") if row[f"{n}_error"]]
+    cell = ", ".join(f"{n} {with_error(row[n], row[f'{n}_error'])}" for n in names)
+    weight, size = (
+        f"{row[value]:.{digits}f} ± {row[error]:.{digits}f}" if row[error] else ""
+        for value, error, digits in (
+            ("weight_percent", "error", 1),
+            ("domain_size", "domain_size_error", int(row["domain_size"] < 20)),
+        )
+    )
+    return [*shown, f"{weight or 100} %", cell, f"{size} nm" if size else "large crystallites"]
 
 
-def write_picture(picture: Callable, scan, result, target: Path, overwrite: bool) -> None:
-    """Write one of the figures above as a PNG."""
+def draw(scan, result, name: str, folder=None, overwrite=False, keep=False) -> str | None:
+    """Write the figure of a Finding or a Refinement as a PNG; ``keep`` gives one for a report."""
     import matplotlib
 
+    first = "matplotlib.pyplot" not in sys.modules
     matplotlib.use("Agg")  # files only: no window, no display needed
     import matplotlib.pyplot
 
-    figure = picture(scan, result)
+    from . import plots
+
+    if first:  # what was loaded stays: to look through it after each figure takes a third of all
+        gc.freeze()
+    if hasattr(result, "answer"):
+        figure = plots.plot_finding(result)
+    else:
+        figure = plots.plot_refinement(result, f"{scan.name}: R_wp {result.r_wp:.3f}")
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "Glyph")  # letters of a name that the font lacks
-            write_safely(target, lambda file: figure.savefig(file, format="png"), overwrite)
+            if folder:
+                target = Path(folder) / name
+                write_safely(target, lambda file: figure.savefig(file, format="png"), overwrite)
+            if keep:
+                figure.set_dpi(110)  # small and quick, and sharp enough on a page
+                return plots.picture(figure)[0]
     finally:
         matplotlib.pyplot.close(figure)
 
 
 # Answers are printed as they come: what is stopped half-way has said all that it found.
-def print_json(answers, names, files) -> None:
+def print_json(answers, files) -> None:
     """One array, an object a file."""
     separator = "[\n"
     try:
@@ -240,83 +321,31 @@ def print_json(answers, names, files) -> None:
     print("\n]")
 
 
-def print_csv(answers, names, files) -> None:
-    """A line a file, with the probability of each phase."""
-    writer = csv.writer(sys.stdout, lineterminator="\n")
-    writer.writerow(["file", "phases", "foreign", *names, "warnings", "error"])
-    for a in answers:
-        probability = a.get("probability", {})
-        row = [
-            a["file"],
-            " + ".join(a.get("phases", [])),
-            a.get("foreign", ""),
-            *(probability.get(name, "") for name in names),
-            " ".join(a.get("warnings", [])),
-            a.get("error", ""),
-        ]
-        writer.writerow([printable(value) for value in row])
-        sys.stdout.flush()
-
-
-def print_table(answers, names, files) -> None:
-    """The answers in words, one below the other; notes stand under their file."""
-    shown = [printable(Path(file).name) for file in files]
-    width = max(map(len, shown))
-    for name, a in zip(shown, answers, strict=True):
-        if "error" in a:
-            print(f"{name:{width}}  not read", flush=True)
-            continue
-        found = " + ".join(f"{p} ({a['probability'][p]:.2f})" for p in a["phases"]) or "none"
-        foreign = ", and something else" if a["foreign"] else ""
-        print(f"{name:{width}}  {found}{foreign}", flush=True)
-        for warning in a["warnings"]:
-            print(f"{'':{width}}  Note: {warning}", flush=True)
-
-
-def print_weights_csv(answers, names, files) -> None:
+def print_csv(answers, files) -> None:
     """A line a file and phase: of phases that were not found, what they have at most."""
     writer = csv.writer(sys.stdout, lineterminator="\n")
-    cell = ["a", "b", "c", "alpha", "beta", "gamma"]
-    own = ["weight_percent", "error", *cell, "domain_size", "upper_limit"]
-    writer.writerow(["file", "phase", *own, "r_wp", "warnings", "problem"])
-    for a in answers:
-        rows = [[""] * (len(own) + 1)]
-        if "error" not in a:
-            limits, empty = a["upper_limit"], [""] * 9
-            rows = [
-                [n, p["weight_percent"], p["error"], *p["cell"], p["domain_size"], ""]
-                for n, p in a["phases"].items()
-            ] + [[n, *empty, limit] for n, limit in limits.items()]
-        for row in rows:
-            ends = a.get("r_wp", ""), " ".join(a.get("warnings", [])), a.get("error", "")
-            writer.writerow([printable(value) for value in (a["file"], *row, *ends)])
+    writer.writerow(COLUMNS)
+    for answer in answers:
+        for row in rows(answer):
+            writer.writerow(map(printable, row.values()))
         sys.stdout.flush()
 
 
-def print_weights(answers, names, files) -> None:
-    """For each file its phases: weight per cent, cell, crystallite size; notes stand under it."""
-    wide = max(map(len, names))
+def print_table(answers, files) -> None:
+    """The answers in words, one below the other, with what `quantify` says of each phase."""
+    width = max(len(printable(Path(file).name)) for file in files)
     for a in answers:
-        name = printable(Path(a["file"]).name)
-        if "error" in a:
-            print(f"{name}  not read", flush=True)
-            continue
-        print(f"{name}  R_wp {a['r_wp']:.3f}; weight % of the crystalline phases found")
-        for phase, p in a["phases"].items():
-            axes = zip("abc", p["cell"], strict=False)
-            edges = ", ".join(f"{axis} {length:.4f}" for axis, length in axes)
-            size = f"{p['domain_size']:.0f} nm" if p["domain_size_error"] else "large crystallites"
-            weight = f"{p['weight_percent']:7.2f} ± {p['error']:.2f}"
-            print(f"  {phase:{wide}} {weight}  {edges} Å, {size}")
-        if not a["phases"]:  # limits are parts of what was found
-            print("  none of the phases")
-        for phase, limit in a["upper_limit"].items() if a["phases"] else ():
-            print(f"  {phase:{wide}} not found; at most {limit:.2f}")
-        for peak in a["unexplained"][:3]:
-            print(f"  unexplained: a peak at {peak['two_theta']:.2f}, d {peak['d']:.3f} Å")
-        for warning in a["warnings"]:
-            print(f"  Note: {warning}", flush=True)
+        lines = [in_words(a)]
+        if isinstance(a.get("phases"), dict):
+            cells = [phase_cells(row) for row in rows(a)]
+            wide = max(len(name) for name, *_ in cells)
+            lines += [f"{name:{wide}}  {'  '.join(filter(None, rest))}" for name, *rest in cells]
+            angles = ", ".join(f"{peak['two_theta']:.2f}" for peak in a["unexplained"][:5])
+            lines += [f"R_wp {a['r_wp']:.3f}"] + [f"unexplained peaks: {angles}"] * bool(angles)
+        lines += [f"Note: {warning}" for warning in a.get("warnings", ())]
+        print(f"{printable(Path(a['file']).name):{width}}  {lines[0]}", flush=True)
+        for line in lines[1:]:
+            print(f"{'':{width}}  {printable(line)}", flush=True)
 
 
 PRINTERS = {"table": print_table, "json": print_json, "csv": print_csv}
-WEIGHT_PRINTERS = {"table": print_weights, "json": print_json, "csv": print_weights_csv}

@@ -10,6 +10,7 @@ import base64
 import gc
 import io
 import sys
+import textwrap
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -326,17 +327,16 @@ def plot_certainties(groups: dict, title=None, xlabel="certainty of the answer")
 
 
 def plot_finding(finding):
-    """A scan with the answer above it, and the fit that an identifier's answer rests on.
+    """A scan, what was fitted to it and what that leaves: `plot_refinement`, the answer above.
 
-    ``finding`` is a `findings.Finding`; see `plot_refinement`.
+    ``finding`` is a `findings.Finding`. A classifier fits nothing: what it was shown is drawn.
     """
     title = f"{finding.name}: {finding.answer}"
     if finding.refinement is not None:
         return plot_refinement(finding.refinement, title)
     figure, axes = new_figure(figsize=(9, 3.2))
-    axes.plot(finding.two_theta, finding.signal, lw=0.8, label="scan")
+    axes.plot(finding.two_theta, finding.signal, lw=0.8)
     axes.set(xlabel=TWO_THETA, ylabel="intensity")
-    # parse_math=False: dollar signs in a file's name would make a formula of it.
     axes.set_title(title, parse_math=False)
     return figure
 
@@ -345,24 +345,67 @@ def plot_refinement(fit, title=""):
     """A scan and the pattern fitted to it, the lines of each phase, and the difference.
 
     ``fit`` is a `refinement.Refinement`. Intensities are shown by their square root, in which
-    counting noise has one height; peaks that nothing explains are marked.
+    counting noise has one height; the difference is that of the roots, on the same scale. Peaks
+    that nothing explains are marked. Angles that were not measured stay empty.
     """
-    found = [phase for phase in fit.phases.values() if phase.found]
-    x, top = fit.two_theta, np.sqrt(max(fit.counts.max(), 1))
-    figure, (upper, lower) = new_figure(2, 1, figsize=(9, 5), sharex=True, height_ratios=(3, 1))
-    upper.plot(x, np.sqrt(np.maximum(fit.counts, 0)), ".", color="0.6", ms=2, label="scan")
-    upper.plot(x, np.sqrt(np.maximum(fit.calculated, 0)), color="black", lw=0.8, label="fit")
-    for i, phase in enumerate(found):
-        pattern = np.sqrt(np.maximum(fit.background + phase.pattern, 0))
-        text = f"{phase.name} {phase.weight_percent:.1f} ± {phase.weight_error:.1f} %"
-        upper.plot(x, pattern, label=text, **look(i) | {"marker": "", "lw": 0.9})
-    for peak in fit.unexplained:
-        upper.plot(peak["two_theta"], 1.03 * top, "v", color="0.3", ms=5)
-    upper.set(ylabel="square root\nof intensity", ylim=(0, 1.08 * top))
-    upper.legend(loc="upper right", fontsize=9)
-    upper.set_title(f"{title}: R_wp {fit.r_wp:.3f}".removeprefix(": "), parse_math=False)
-    difference = np.sqrt(np.maximum(fit.counts, 0)) - np.sqrt(np.maximum(fit.calculated, 0))
+    parts = fit.counts, fit.calculated, fit.background
+    x, counts, calculated, background = _with_gaps(
+        fit.two_theta, *(np.sqrt(np.maximum(part, 0)) for part in parts)
+    )
+    difference, top = counts - calculated, max(np.nanmax(counts), 1)
+    low, high = np.nanmin(difference), np.nanmax(difference)
+    low, high = min(low, -0.13 * top), max(high, 0.13 * top)
+    lines = list(zip(fit.model.lines, fit.model.crystals, strict=True))
+    heights = [1.2 * top, 0.16 * top * len(lines), high - low]
+    title = textwrap.fill(title, 80)
+    above = 0.3 + 0.17 * title.count("\n")
+    tall = 0.7 + above + 2.9 * sum(heights) / heights[0]
+    figure, (upper, middle, lower) = new_figure(
+        3, 1, figsize=(9, tall), sharex=True, height_ratios=np.maximum(heights, 1e-3 * top),
+        layout="none",  # a layout engine would draw everything twice
+    )  # fmt: skip
+    figure.subplots_adjust(0.08, 0.52 / tall, 0.86, 1 - above / tall, hspace=0.09)
+    upper.plot(x, counts, ".", color="0.6", ms=2.5, label="measured")
+    for values, style, name in ((calculated, "-", "fit"), (background, "--", "background")):
+        upper.plot(x, values, style, color="black", lw=0.8, label=name)
+    if fit.unexplained:
+        peaks = np.array([peak["two_theta"] for peak in fit.unexplained])
+        near = [np.nanmax(counts[np.abs(x - angle) < 0.15], initial=0) for angle in peaks]
+        place = np.add(near, 0.06 * top)
+        upper.plot(peaks, place, "v", color=COLOURS[1], ms=6, label="not explained")
+    upper.set(ylabel="square root of intensity", ylim=(0, heights[0]))
+    upper.legend(loc="upper right", ncols=4, fontsize=9, borderaxespad=0)
+    upper.set_title(title, parse_math=False)
+    for row, (line, crystal) in enumerate(lines):
+        phase, style = fit.phases[line.phase.name], look(row)
+        angles = line.shapes(crystal, fit.model.instrument)[0]
+        middle.vlines(angles, -row - 0.3, -row + 0.3, color=style["color"], lw=0.8)
+        strongest = angles[np.argsort(-line.areas(crystal))[:4]]
+        marks = {"ls": "", "marker": style["marker"], "ms": 5, "color": style["color"]}
+        middle.plot(strongest, np.full(len(strongest), -row), **marks)
+        name = phase.name if len(phase.name) < 19 else f"{phase.name[:17]}…"
+        weight = f"{phase.weight_percent:.1f} ± {phase.weight_error:.1f} %" * (len(lines) > 1)
+        place = {"xycoords": ("axes fraction", "data"), "textcoords": "offset points"}
+        middle.annotate(
+            f"{name}\n{weight}".strip(), (1, -row), (8, 0), fontsize=9, va="center", **place
+        )
+    middle.set(ylim=(0.5 - max(len(lines), 1), 0.5), yticks=[])
+    middle.spines[:].set_visible(False)
+    middle.tick_params(bottom=False)
     lower.axhline(0, color="0.8", lw=0.8)
     lower.plot(x, difference, color="0.2", lw=0.6)
-    lower.set(xlabel=TWO_THETA, ylabel="difference")
+    lower.set(xlabel=TWO_THETA, ylabel="difference", ylim=(low, high), xlim=(x[0], x[-1]))
+    lower.locator_params(axis="y", nbins=max(round(6 * heights[2] / heights[0]), 2))
     return figure
+
+
+def _with_gaps(x, *curves):
+    """Angles and curves, (n,) each, broken where angles were left out: steps far above others.
+
+    A point alone between two such steps is the mean that a fit took of both sides of a gap.
+    """
+    steps = np.diff(x)
+    beside = np.pad(steps, 1, mode="edge")
+    far = steps > 5 * np.minimum(beside[:-2], beside[2:])
+    alone, before = np.pad(far[:-1] & far[1:], 1), 1 + np.flatnonzero(far)
+    return [np.insert(np.where(alone, np.nan, values), before, np.nan) for values in (x, *curves)]

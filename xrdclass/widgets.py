@@ -7,7 +7,9 @@ uses ipywidgets. JupyterLab shows the widgets; where there is no running kernel 
 
 from __future__ import annotations
 
+import base64
 import html
+import io
 import math
 import textwrap
 import warnings
@@ -16,8 +18,10 @@ from pathlib import PureWindowsPath
 
 import matplotlib.pyplot as plt
 
+from .answers import describe_finding, in_words
 from .errors import UserError
 from .plots import picture
+from .reports import STYLE, Report, section
 from .scans import parse_scan
 
 VIEW = "application/vnd.jupyter.widget-view+json"
@@ -29,8 +33,16 @@ NO_WAVELENGTH = (
     "The file states no wavelength: Cu K-alpha is assumed. For another tube, begin the file with a "
     "line that states its wavelength in Å, such as: # wavelength 1.7903"
 )
-# A larger message cuts Jupyter's connection to the browser, and nobody hears of it.
-TOO_LARGE = "At most 10 MB at a time. If the button stops answering, run this cell again."
+# A larger message cuts Jupyter's connection to the browser, and nobody hears of it. What is dropped
+# is handed to the button, which keeps its field of files to itself until it clicks it.
+DROP = """<div style="border: 1px dashed #888; padding: 0.6em; max-width: 30em; line-height: 1.4"
+ ondragover="event.preventDefault()" ondrop="event.preventDefault();
+ const own = HTMLInputElement.prototype, click = own.click, files = event.dataTransfer.files;
+ own.click = function () { this.files = files; this.dispatchEvent(new Event('change')); };
+ try { this.closest('.widget-vbox').querySelector('.widget-upload').click(); }
+ finally { own.click = click; }">
+Or drop them here, at most 10 MB at a time.
+If the button stops answering, run this cell (or load this page) again.</div>"""
 
 
 @dataclass(frozen=True)
@@ -69,23 +81,29 @@ def explore(figure, update, **sliders: Slider) -> None:
     _display([(text, shown)], lambda: [_build(figure, update, sliders, shown, sentence)], missing)
 
 
-def read_my_scan(answer, example) -> None:
+def read_my_scan(answer, example=None) -> None:
     """Show what is answered for a scan, and a button for scans from the reader's own computer.
 
     What is uploaded is read as it comes, in any format of `scans.read_scan`, and never written to
-    a file. A file that cannot be read is answered with the sentence of its error.
+    a file. A file that cannot be read is answered with the sentence of its error. All answers can
+    be saved as a page.
 
     Parameters
     ----------
     answer : called with a `scans.Scan`, returns a new figure and a `findings.Finding`
     example : the Scan that is answered first, and that stands there where widgets do not run
     """
-    shown, sentences = _answered(answer, example)
-    text = [*sentences, "In a running notebook, a button in this place reads scans of your own."]
-    text = "\n".join(textwrap.fill(line, 88) for line in text)
+    answers, text, shown = [], [], None
+    if example is not None:
+        said, shown = _answered(answer, example)
+        each = ", ".join(f"{name} {p:.2f}" for name, p in said["probability"].items())
+        text = [f"{said['file']}: {in_words(said)}.", f"Probabilities: {each}.", *said["warnings"]]
+        answers.append(said)
+    text.append("In a running notebook, a button in this place reads scans of your own.")
+    told = "\n".join(textwrap.fill(line, 88) for line in text)
     missing = MISSING.format("To upload a scan takes", "the answer for the example")
-    outputs = (text, None), (f"The picture for {sentences[0]}", shown)
-    _display(outputs, lambda: _build_upload(answer, shown, sentences), missing)
+    outputs = (told, None), (f"The picture for {text[0]}", shown)
+    _display(outputs, lambda: _build_upload(answer, answers), missing)
 
 
 def _display(outputs, build, missing):
@@ -136,61 +154,67 @@ def _build(figure, update, sliders, shown, sentence):
     return ipywidgets.VBox([image, status, *knobs.values()])
 
 
-def _build_upload(answer, shown, sentences):
-    """The button, and the pictures and sentences of what was uploaded last."""
+def _build_upload(answer, answers):
+    """The button, and all that is known of what was uploaded last."""
     import ipywidgets
 
     wide = ipywidgets.Layout(width="min(24em, 100% - 4px)")  # the button has a margin
     options = {"multiple": True, "layout": wide, "tooltip": "Choose files on this computer"}
     button = ipywidgets.FileUpload(description="Choose scans to read", **options)
-    note = ipywidgets.HTML(TOO_LARGE)
-    results = ipywidgets.HTML(_result(shown, sentences))
+    note, results = ipywidgets.HTML(DROP), ipywidgets.HTML(_page(answers))
 
     def follow(change):
         files = [(_name(file["name"]), bytes(file["content"])) for file in change["new"]]
         if files:  # none: the choice was called off
             results.value = _status(f"Reading {', '.join(name for name, _ in files)} …")
-            results.value = "".join(_result(*_read(answer, *file)) for file in files)
+            results.value = _page([_read(answer, *file) for file in files])
 
     button.observe(follow, names="value")
     return [ipywidgets.VBox([button, note]), results]
 
 
-def _read(answer, name, content):
-    """Picture and sentences for an uploaded file; no picture if it cannot be read."""
+def _read(answer, name, content) -> dict:
+    """What is said of an uploaded file, or why it cannot be read."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # such as a letter that the figure's font lacks
-            return _answered(answer, parse_scan(content, name))
+            return _answered(answer, parse_scan(content, name))[0]
     except Exception as problem:  # an observer's error would vanish in a log nobody reads
         told = str(problem) if isinstance(problem, UserError) else _told(problem)
-        return None, [told if name in told else f"{name}: {told}"]
+        return {"file": name, "error": told}
 
 
-def _answered(answer, scan):
-    """Picture and sentences for a scan."""
-    figure, verdict = answer(scan)
+def _answered(answer, scan) -> tuple[dict, tuple]:
+    """What is said of a scan, with its picture inside, and the picture as `picture` gives it."""
+    figure, finding = answer(scan)
     try:
         shown = picture(figure)
     finally:
         plt.close(figure)
-    each = ", ".join(f"{name} {p:.2f}" for name, p in verdict.probability.items())
     name = scan.path.name if scan.path else scan.name
-    sentences = [f"{name}: {verdict.answer}.", f"Probabilities: {each}."]
+    said = {"file": name, **describe_finding(finding), "picture": shown[0]}
     if scan.wavelength is None:
-        sentences.append(NO_WAVELENGTH)
-    return shown, [*sentences, *verdict.warnings]
+        said["warnings"].insert(0, NO_WAVELENGTH)
+    return said, shown
+
+
+def _page(answers) -> str:
+    """The answers as they are shown, and a link that saves them as a page of their own."""
+    if not answers:
+        return ""
+    report, page = Report(), io.BytesIO()
+    for answer in answers:
+        report.add(answer)
+    report.write(page)
+    saved = f"data:text/html;base64,{base64.b64encode(page.getvalue()).decode()}"
+    link = f'<p><a download="report.html" href="{saved}">Save this as a report</a></p>'
+    return f'{STYLE}<div class="xrd">{link}{"".join(map(section, answers))}</div>'
 
 
 def _name(name: str) -> str:
     """The last part of an uploaded file's name, without what cannot be shown."""
     last = PureWindowsPath(name).name  # both kinds of slashes part it
     return "".join(letter for letter in last if letter.isprintable()) or "scan"
-
-
-def _result(shown, sentences) -> str:
-    image = _image(shown, sentences[0]) if shown else ""
-    return f'<div style="margin-bottom: 1.5em">{image}{_status(*sentences)}</div>'
 
 
 def _image(shown, alt) -> str:
