@@ -7,7 +7,7 @@ from xrdclass.exercises import lesson_04 as check
 from xrdclass.models import import_keras
 from xrdclass.patterns import PatternSet, TwoThetaGrid
 
-LAYERS = [(5, 5), (15, 2), (2, 2), (9, 1), (2, 2), (9, 1), (2, 2)]
+LAYERS = [(10, 10), (15, 2), (2, 2), (9, 1), (2, 2), (9, 1), (2, 2)]
 
 
 def test_parameters_are_those_of_a_keras_layer(capsys):
@@ -51,8 +51,8 @@ def test_e1(function, part, capsys):
         (np.array(LAYERS), "Right."),
         (LAYERS[:1], "Add the other layers"),
         (LAYERS[:-1], "6 pairs"),
-        ([(5, 5), (15, 1), *LAYERS[2:]], "layer 2 moves on by"),
-        ([(5, 1), *LAYERS[1:]], "layer 1 moves on by"),
+        ([(10, 10), (15, 1), *LAYERS[2:]], "layer 2 moves on by"),
+        ([(10, 1), *LAYERS[1:]], "layer 1 moves on by"),
         ([*LAYERS[:2], (2, 1), *LAYERS[3:]], "layer 3 moves on by"),
         ([*LAYERS[:3], (15, 1), *LAYERS[4:]], "layer 4 spans"),
         ([LAYERS[0], *LAYERS[:0:-1]], "order matters"),
