@@ -74,7 +74,7 @@ fi
 # Not "newer than the stamp": two files made one after the other may bear the same time.
 if [ -n "$extra" ] && { ! [ -f "$venv/.extra-$extra" ] || [ "$stamp" -nt "$venv/.extra-$extra" ]; }
 then
-    [ "$extra" = browser ] || "$inside" -c 'import sys; sys.exit(sys.version_info < (3, 11))' ||
+    [ "$extra" = browser ] || [ "$extra" = app ] || "$inside" -c 'import sys; sys.exit(sys.version_info < (3, 11))' ||
         stop "The extra '$extra' needs Python 3.11 or newer; .venv has $("$inside" -V). Remove" \
             ".venv, and name another behind make's target: PYTHON=python3.12"
     echo "Installing what the extra '$extra' of pyproject.toml names"
