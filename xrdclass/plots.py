@@ -7,6 +7,8 @@ by hand call `use_style` once.
 from __future__ import annotations
 
 import base64
+import contextlib
+import ctypes
 import gc
 import io
 import sys
@@ -72,6 +74,8 @@ def new_figure(*shape, **options):
     """Figure and axes in the one style, as `matplotlib.pyplot.subplots`."""
     use_style()
     gc.collect()  # figures closed before: each keeps some ten megabytes in cycles
+    with contextlib.suppress(AttributeError, OSError, TypeError):  # there is no such on Windows
+        ctypes.CDLL(None).malloc_trim(0)  # what is free goes back to the system
     return plt.subplots(*shape, **options)
 
 
