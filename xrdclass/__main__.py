@@ -431,6 +431,7 @@ def _rruff(options) -> None:
 
 
 if __name__ == "__main__":
-    from xrdclass import __main__ as by_name  # so that the processes of --jobs find its functions
+    from importlib import import_module
 
-    sys.exit(by_name.main())
+    # By its name, as the processes of --jobs look for its functions.
+    sys.exit(import_module("xrdclass.__main__").main())
