@@ -33,22 +33,20 @@ def assert_same(scan, x=X, y=Y):
     np.testing.assert_allclose(scan.intensity, y, atol=1e-9)
 
 
-@pytest.mark.parametrize(
-    "separator", [",", ", ", " , ", ";", "; ", "\t", " ", "   ", ",\t", "\xa0"]
-)
-def test_separators_with_decimal_point(separator):
-    assert_same(read(text(separator)))
+SEPARATORS = {
+    "decimal points": (".", [",", ", ", " , ", ";", "; ", "\t", " ", "   ", ",\t", "\xa0"]),
+    "decimal commas": (",", [";", "; ", "\t", " ", "   ", ", ", " ,", ";\t", ","]),
+}
 
 
-@pytest.mark.parametrize("separator", [";", "; ", "\t", " ", "   ", ", ", " ,", ";\t", ","])
-def test_separators_with_decimal_comma(separator):
-    assert_same(read(text(separator, ",")))
-
-
-@pytest.mark.parametrize("separator", [";", "\t", " ", ","])
-def test_decimal_comma_in_the_angle_only(separator):
-    content = text(separator, ",", digits="{:.2f}{}{:.0f}")
-    assert_same(read(content), y=np.array([float(f"{value:.0f}") for value in Y]))
+@pytest.mark.parametrize("decimal", SEPARATORS)
+def test_separators(decimal):
+    point, separators = SEPARATORS[decimal]
+    for separator in separators:
+        assert_same(read(text(separator, point)))
+    whole = np.array([float(f"{value:.0f}") for value in Y])  # decimals in the angle only
+    for separator in (";", "\t", " ", ","):
+        assert_same(read(text(separator, point, digits="{:.2f}{}{:.0f}")), y=whole)
 
 
 def test_commas_between_whole_numbers_part_columns():

@@ -40,10 +40,9 @@ _OPERATION = re.compile(r"[xyzXYZ0-9+\-*/., ]{5,100}")
 def read_cif(path) -> tuple[Structure, str]:
     """The structure in a CIF file, and where its numbers come from.
 
-    What is doubtful is said in warnings: sites that are partly occupied (their atoms scatter in
-    proportion), symmetry that is not stated or stated in more than one sense, further crystals in
-    the file, atoms too close to each other. Symmetry operations are used as listed; without them
-    the space group, by symbol, Hall symbol or number.
+    What is doubtful is said in warnings: partly occupied sites (their atoms scatter in
+    proportion), symmetry that is not stated or in more than one sense, further crystals, atoms too
+    close. Symmetry operations are used as listed; without them the space group, by any symbol.
 
     Raises
     ------
@@ -64,11 +63,9 @@ def read_cif(path) -> tuple[Structure, str]:
     except Exception as error:
         said = str(error).strip().splitlines() if isinstance(error, ValueError) else []
         reason = said[-1] if said else "it cannot be made sense of"
-        raise PhaseError(
-            f"{path} is not a crystal structure in CIF format: {reason[:200].rstrip('.')}. "
-            "Expected a cell, a space group or symmetry operations, and atoms with fractional "
-            "coordinates."
-        ) from None
+        found = f"{path} is not a crystal structure in CIF format: {reason[:200].rstrip('.')}"
+        expected = "a cell, a space group or symmetry operations, atoms with fractional coordinates"
+        raise PhaseError(f"{found}. Expected {expected}.") from None
     for note in notes:
         warnings.warn(f"{path.name}: {note}", stacklevel=2)
     return structure, str(data.get("_publ_section_references") or f"CIF file {path.name}")
@@ -83,18 +80,16 @@ def _crystal(text: str, notes: list[str]) -> dict:
     if not blocks:
         raise ValueError("it lists no atoms with fractional coordinates")
     if len(blocks) > 1:
-        names = [block.split(maxsplit=1)[0] for block in blocks]
-        more = ", ..." if len(names) > 5 else ""
-        notes.append(
-            f"it holds {len(names)} crystals ({', '.join(names[:5])}{more}); the first is taken. "
-            "Put each into a file of its own."
-        )
+        names = [block.split(maxsplit=1)[0] for block in blocks[:5]] + ["..."] * (len(blocks) > 5)
+        notes.append(f"it holds {len(blocks)} crystals ({', '.join(names)}); the first is taken.")
     data = CifBlock.from_str("data_" + blocks[0]).data
     return {key.lower().replace(".", "_"): value for key, value in data.items()}
 
 
 def _structure(data: dict, notes: list[str]) -> Structure:
     """The structure in a block of data, within the limits of size and of what atoms allow."""
+    from pymatgen.analysis.diffraction.xrd import ATOMIC_SCATTERING_PARAMS
+
     if any(str(data.get(f"_cell_length_{a}", "-")).startswith("-") for a in "abc"):
         raise ValueError("its cell has no three positive lengths")
     sites = _sites(data, notes)
@@ -108,23 +103,19 @@ def _structure(data: dict, notes: list[str]) -> Structure:
     if not atoms > 0:
         raise ValueError("it holds no atoms")
     if volume < 1 or volume / len(structure) < 1:
-        raise ValueError(
-            f"its cell has {volume / atoms:.2g} Å3 an atom, where crystals have 5 to 50; are its "
-            "lengths in nm, where Å belong?"
-        )
+        space = f"its cell has {volume / atoms:.2g} Å3 an atom, where crystals have 5 to 50"
+        raise ValueError(f"{space}; are its lengths in nm, where Å belong?")
     _check_size(volume, MAX_VOLUME, "Å3 in its cell")
     _check_size(len(structure), MAX_ATOM_VOLUME / volume, f"atoms in a cell of {volume:.0f} Å3")
-    _check_elements(structure)
+    symbols = {species.symbol for species in structure.composition}
+    if unknown := sorted(symbols - set(ATOMIC_SCATTERING_PARAMS)):
+        found = f"names {', '.join(unknown)}, for which no X-ray scattering factor is known"
+        raise PhaseError(f"{found}; expected chemical elements.")
     if not structure.is_ordered:
-        notes.append(
-            "some sites are partly occupied; the pattern is that of the average structure, "
-            "without any ordering."
-        )
+        notes.append("some sites are partly occupied; the pattern is that of their average.")
     elif (distance := _shortest(structure)) < 0.6:
-        notes.append(
-            f"two atoms are only {distance:.2f} Å apart; check its coordinates, its space group "
-            "and, if that has two, the origin."
-        )
+        what = f"two atoms are only {distance:.2f} Å apart; check its coordinates, its space group"
+        notes.append(f"{what} and, if that has two, the origin.")
     return structure
 
 
@@ -171,47 +162,37 @@ def _operations(data: dict, sites, lattice, notes: list[str]) -> list[str]:
 
     A single one, the identity, counts as none: only a file that states no other group is P1.
     """
+    from pymatgen.core.operations import SymmOp
+
     keys = [key for key in data if re.search(r"(symop_operation|equiv_pos_as)_xyz", key)]
     listed = data[keys[0]] if keys else []
     listed = [listed] if isinstance(listed, str) else listed
-    for text in listed:
-        if not _OPERATION.fullmatch(text):
-            raise ValueError(f"{ascii(text[:40])} is no symmetry operation")
+    if other := [text for text in listed if not _OPERATION.fullmatch(text)]:
+        raise ValueError(f"{ascii(other[0][:40])} is no symmetry operation")
     _check_size(len(sites) * max(1, len(listed)), MAX_POSITIONS, "atomic positions")
-    if listed and [text.lower().replace(" ", "") for text in listed] != [_IDENTITY]:
-        _compare(listed, data, lattice, notes)
-        return listed
-    if stated_settings(data)[0]:
-        return _chosen(data, sites, lattice, bool(listed), notes)
-    if not listed:
-        notes.append(
-            "it states no symmetry; its atoms are taken as the whole cell (P1). If it lists the "
-            "asymmetric unit only, add the space group."
-        )
-    return [_IDENTITY]
-
-
-def _compare(listed: list[str], data: dict, lattice, notes: list[str]) -> None:
-    """Note what speaks against the listed operations: the cell, or the stated space group."""
-    from pymatgen.core.operations import SymmOp
-
+    said = stated, settings, _ = stated_settings(data)
+    if not listed or [text.lower().replace(" ", "") for text in listed] == [_IDENTITY]:
+        if stated:
+            return _chosen(data, sites, lattice, bool(listed), said, notes)
+        if not listed:
+            what = "it states no symmetry; its atoms are taken as the whole cell (P1)"
+            notes.append(f"{what}. If they are the asymmetric unit only, add the space group.")
+        return [_IDENTITY]
     rotations = np.array([SymmOp.from_xyz_str(text).rotation_matrix for text in listed])
     if _misfit(rotations, lattice) > 0.01:
         notes.append("its cell does not have the symmetry of the operations that it lists.")
-    stated, settings, _ = stated_settings(data)
     orders, found = {len(s.rotations) for s in settings}, len(set(listed))
     if orders and found not in orders:
-        notes.append(
-            f"it lists {found} symmetry operations, but its space group, {stated}, has "
-            f"{min(orders)}; those listed are used."
-        )
+        has = f"but its space group, {stated}, has {min(orders)}; those listed are used"
+        notes.append(f"it lists {found} symmetry operations, {has}.")
+    return listed
 
 
-def _chosen(data: dict, sites, lattice, identity_listed: bool, notes) -> list[str]:
+def _chosen(data: dict, sites, lattice, identity_listed: bool, said, notes) -> list[str]:
     """The operations of the stated space group, in the one of its settings that is meant."""
     from pymatgen.symmetry.analyzer import SpacegroupAnalyzer
 
-    stated, settings, understood = stated_settings(data)
+    stated, settings, understood = said
     groups = {s.number for s in settings}
     if identity_listed and groups != {1}:  # are all atoms of the cell listed?
         whole = SpacegroupAnalyzer(_build(data, sites, [_IDENTITY]), symprec=0.01)
@@ -222,10 +203,9 @@ def _chosen(data: dict, sites, lattice, identity_listed: bool, notes) -> list[st
         raise PhaseError(f"has a cell without the symmetry of its space group, {stated}.")
     fitting = [s for s, m in zip(settings, misfit, strict=True) if m <= min(misfit) + 1e-4]
     if not fitting or (len(fitting) > 1 and not understood):
-        raise PhaseError(
-            f"states its space group as {stated}, from which no single one can be told, and lists "
-            "no symmetry operations; expected a symbol such as 'P 42/m n m', or the operations."
-        )
+        what = f"states its space group as {stated}, from which no single one can be told"
+        expected = "expected a symbol such as 'P 42/m n m', or the operations"
+        raise PhaseError(f"{what}, and lists no symmetry operations; {expected}.")
     positions = len(sites) * sum(len(s.rotations) for s in fitting)
     _check_size(positions, MAX_POSITIONS, "atomic positions")
     if len(fitting) == 1:
@@ -256,22 +236,8 @@ def _shortest(structure: Structure, reach: float = 3.0) -> float:
 
 def _check_size(found: float, limit: float, what: str) -> None:
     if found > limit:
-        raise PhaseError(
-            f"has {found:.0f} {what}, more than can be computed here in seconds; expected at most "
-            f"{limit:.0f}."
-        )
-
-
-def _check_elements(structure: Structure) -> None:
-    from pymatgen.analysis.diffraction.xrd import ATOMIC_SCATTERING_PARAMS
-
-    symbols = {species.symbol for species in structure.composition}
-    unknown = sorted(symbols - set(ATOMIC_SCATTERING_PARAMS))
-    if unknown:
-        raise PhaseError(
-            f"names {', '.join(unknown)}, for which no X-ray scattering factor is known; expected "
-            "chemical elements."
-        )
+        most = f"more than can be computed here in seconds; expected at most {limit:.0f}"
+        raise PhaseError(f"has {found:.0f} {what}, {most}.")
 
 
 def download_cod(entry: int | str, folder=None) -> Path:
@@ -280,29 +246,24 @@ def download_cod(entry: int | str, folder=None) -> Path:
     Parameters
     ----------
     entry : the COD number, seven digits
-    folder : path, optional
-        Where to keep the file; by default the user's cache.
+    folder : where to keep the file; by default the user's cache
 
     Raises
     ------
     DownloadError
-        If the number is no COD number, the database cannot be reached, or what it sends is not a
-        crystal structure.
+        If that is no COD number, the database cannot be reached, or sends no crystal structure.
     """
     import pooch
 
     entry = str(entry)
     if not (entry.isdecimal() and len(entry) == 7):
-        raise DownloadError(
-            f"A COD entry is a number of seven digits, such as 9015662; got {entry!r}."
-        )
+        wanted = "A COD entry is a number of seven digits, such as 9015662"
+        raise DownloadError(f"{wanted}; got {entry!r}.")
     folder = Path(folder) if folder is not None else Path(pooch.os_cache("xrdclass")) / "cod"
-    path = folder / f"{entry}.cif"
-    if path.exists():
-        with contextlib.suppress(PhaseError):  # what is broken is fetched again
-            read_cif(path)
-            return path
-    url = COD_URL.format(entry=entry)
+    path, url = folder / f"{entry}.cif", COD_URL.format(entry=entry)
+    with contextlib.suppress(PhaseError):  # what is missing or broken is fetched
+        read_cif(path)
+        return path
     with tempfile.TemporaryDirectory() as name:
         fetched = Path(name) / path.name
         try:

@@ -75,11 +75,11 @@ def scans(words: list[list[str]], names: list[str], chosen=None) -> list[Found]:
         except ValueError:
             raise NotAScan(f"text among the numbers of column {place + 1}") from None
 
-    titles = names + [f"column {i + 1}" for i in range(len(names), len(words))]
-    kinds = [_kind(name) for name in names] + [""] * (len(words) - len(names))
-    notes: list[str] = []
+    width = len(words)
+    titles = names + [f"column {i + 1}" for i in range(len(names), width)]
+    kinds, notes = [_kind(name) for name in names] + [""] * (width - len(names)), []
     if chosen:
-        pairs = [tuple(_place(column, names, len(words)) for column in chosen)]
+        pairs = [tuple(_place(column, names, width) for column in chosen)]
     elif "peaks" in kinds:
         name = ascii(names[kinds.index("peaks")])
         raise NotAScan(f"a list of peaks: a column is named {name}", "Give a whole scan")
@@ -88,15 +88,16 @@ def scans(words: list[list[str]], names: list[str], chosen=None) -> list[Found]:
             kinds[0] = "x"
         pairs = _named(kinds, names, notes)
     else:
-        pairs = _unnamed(numbers, len(words), notes)
+        pairs = _unnamed([numbers(i) for i in range(min(width, 12))], width, notes)
     found = []
     for i, j in pairs:
         x, y, axis = numbers(i), numbers(j), kinds[i] if kinds[i] in _AXES else ""
         if axis == "q":
             unit = titles[i][1:].lower().replace("⁻", "-")
-            if not (per_nm := "nm" in unit or "nanom" in unit) and not _PER_ANGSTROM.search(unit):
+            if "nm" in unit or "nanom" in unit:
+                axis = "q_nm"
+            elif not _PER_ANGSTROM.search(unit):
                 axis = f"q without a unit ({titles[i]})"
-            axis = "q_nm" if per_nm else axis
         elif axis in ("x", "other", "aside"):
             axis = "" if axis == "x" else titles[i]
         there = ~(np.isnan(x) & np.isnan(y))  # the longest of scans beside each other has more
@@ -109,7 +110,11 @@ def scans(words: list[list[str]], names: list[str], chosen=None) -> list[Found]:
             middle = float(np.nanmedian(each))
             if 0.3 < middle < 3 and np.ptp(np.nanquantile(each, [0.1, 0.9])) < 1e-3:
                 one.wavelength = round(middle, 5)
-        found += _parted(one)
+        # Scans below each other part where the angles go back, unless they are out of order.
+        ends = [0, *goes_back(one.x), one.x.size]
+        parts = [slice(*part) for part in zip(ends, ends[1:], strict=False)]
+        short = np.diff(ends).min() < MIN_POINTS
+        found += [one] if short else [replace(one, x=one.x[p], y=one.y[p]) for p in parts]
     return found
 
 
@@ -128,27 +133,24 @@ def _named(kinds: list[str], names: list[str], notes: list[str]) -> list[tuple[i
     """Axis and intensity of each scan, by what the names of the columns say."""
     axis = min((kind for kind in kinds if kind in _AXES), key=_AXES.index)
     axes = [i for i, kind in enumerate(kinds) if kind == axis]
-    counts = [i for i, kind in enumerate(kinds) if kind == "intensity"]
     free = [i for i, kind in enumerate(kinds) if kind == "" and i != axes[0]]
-    named = [i for i in free if i < len(names)]
-    counts = counts or named or free[:1]
+    counts = [i for i, kind in enumerate(kinds) if kind == "intensity"]
+    counts = counts or [i for i in free if i < len(names)] or free[:1]
     if not counts:
         known = ", ".join(map(ascii, names[:12]))
         raise NotAScan(f"columns named {known}, none of intensities", _CHOOSE)
     if len(axes) > 1 and len(counts) >= len(axes):
         return [(max([a for a in axes if a < i], default=axes[0]), i) for i in counts]
-    general = [i for i in counts if i < len(names) and _GENERAL.fullmatch(names[i])]
-    if len(counts) > 1 and general:
-        counts = general[:1]
     if len(axes) > 1:
         notes.append(f"Of the columns of angles, {ascii(names[axes[0]])} was taken.")
-    return [(axes[0], i) for i in counts]
+    general = [i for i in counts if i < len(names) and _GENERAL.fullmatch(names[i])]
+    return [(axes[0], i) for i in general[:1] or counts]
 
 
-def _unnamed(numbers, width: int, notes: list[str]) -> list[tuple[int, int]]:
-    """Axis and intensity of each scan, by what the numbers can be."""
-    values = [numbers(i) for i in range(min(width, 12))]
-    ways = [_way(column) for column in values]
+def _unnamed(values: list[np.ndarray], width: int, notes: list[str]) -> list[tuple[int, int]]:
+    """Axis and intensity of each scan, by what the numbers of the first columns can be."""
+    only = [{*np.sign(np.diff(column))} in ({1}, {-1}) for column in values]
+    ways = [one and abs(v).max() <= 180 for one, v in zip(only, values, strict=True)]
     start = 0
     if width > 2 and ways[1] and values[0][0] in (0, 1) and set(np.diff(values[0])) == {1}:
         start = 1
@@ -165,18 +167,3 @@ def _unnamed(numbers, width: int, notes: list[str]) -> list[tuple[int, int]]:
         notes.append(f"Column {y + 1} is constant; column {y + 2} was taken for the intensities.")
         y += 1
     return [(start, y)]
-
-
-def _way(values: np.ndarray) -> bool:
-    """Whether numbers only increase, or only decrease, within 0 to 180."""
-    steps = np.diff(values)
-    return bool((steps > 0).all() or (steps < 0).all()) and bool(abs(values).max() <= 180)
-
-
-def _parted(one: Found) -> list[Found]:
-    """The scans that stand below each other, where the angles go back to where they began."""
-    ends = [0, *goes_back(one.x), one.x.size]
-    parts = list(zip(ends, ends[1:], strict=False))
-    if min(b - a for a, b in parts) < MIN_POINTS:  # out of order, as its check will say
-        return [one]
-    return [replace(one, x=one.x[a:b], y=one.y[a:b]) for a, b in parts]

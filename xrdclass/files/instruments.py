@@ -17,17 +17,7 @@ from xml.etree import ElementTree
 import numpy as np
 
 from . import text
-from .reading import (
-    MAX_CONTENT,
-    MAX_POINTS,
-    MAX_SCANS,
-    Found,
-    NotAScan,
-    bounded,
-    damage_means,
-    stepped,
-    too_long,
-)
+from .reading import MAX_CONTENT, MAX_POINTS, Found, NotAScan, bounded, damage_means, limit, stepped
 
 _OTHERS = {  # how a file begins that is no scan, and what it then is
     b"\xd0\xcf\x11\xe0": "an old Excel or other Office file, to be saved as .xlsx or .csv",
@@ -55,25 +45,19 @@ def read(content: bytes, columns=None) -> list[Found] | None:
     if content[:2] == b"PK":
         with damage_means("an archive"):
             return _archive(content, columns)
-    kind, reader = ".raw", _RAW.get(content[:4])
+    kind, reader = "a .raw", _RAW.get(content[:4])
     if b"<xrdMeasurements" in content[:4096].replace(b"\0", b""):
-        kind, reader = ".xrdml", _xrdml
+        kind, reader = "an .xrdml", _xrdml
     if not reader:
         return None
-    if len(content) > MAX_CONTENT:
-        raise too_long(f"{len(content) / 1e6:.0f} MB of data")
-    with damage_means(f"an {kind} file" if kind == ".xrdml" else f"a {kind} file"):
+    limit(len(content), "bytes of data", MAX_CONTENT)
+    with damage_means(f"{kind} file"):
         if found := reader(content):
             return found
-        raise NotAScan(f"a {kind} file without a scan", "Export the scan again")
+        raise NotAScan(f"{kind} file without a scan", "Export the scan again")
 
 
-def _axis(name: str) -> str:
-    """The axis of a scan by the name that an instrument gives it."""
-    return "2theta" if _TWO_THETA.search(name) else name
-
-
-# XML
+# XML, also in archives
 
 
 class _PlainTree(ElementTree.TreeBuilder):
@@ -84,15 +68,19 @@ class _PlainTree(ElementTree.TreeBuilder):
 
 
 def _tree(content: bytes) -> ElementTree.Element:
-    if max(content.count(b"<"), content.count(b"<\0")) > MAX_POINTS:
-        raise too_long("XML of very many elements")
+    limit(max(content.count(b"<"), content.count(b"<\0")), "elements of XML")
     return ElementTree.fromstring(content, ElementTree.XMLParser(target=_PlainTree()))
 
 
-def _numbers(text: str | None) -> np.ndarray:
-    words = (text or "").split()
-    if len(words) > MAX_POINTS:
-        raise too_long(f"{len(words)} numbers")
+def _axis(name: str) -> str:
+    """The axis of a scan by the name that an instrument gives it."""
+    return "2theta" if _TWO_THETA.search(name) else name
+
+
+def _numbers(element, name: str) -> np.ndarray:
+    """The numbers in the first element of this name inside another, none if there is none."""
+    words = (element.findtext(f"{{*}}{name}") or "").split()
+    limit(len(words), "numbers")
     return np.array(words, dtype=float)
 
 
@@ -104,6 +92,11 @@ def _wavelength(tree: ElementTree.Element, length: str, anode: str) -> float | s
     return tree.findtext(f".//{{*}}{anode}")
 
 
+def _need_degrees(unit: str | None, name: str) -> None:
+    if unit not in (None, name):
+        raise NotAScan(f"angles in {ascii(unit[:20])} instead of degrees")
+
+
 def _xrdml(content: bytes) -> list[Found]:
     found = []
     for measurement in _tree(content).iterfind("{*}xrdMeasurement"):
@@ -113,16 +106,16 @@ def _xrdml(content: bytes) -> list[Found]:
             if points is None:
                 raise NotAScan("an .xrdml file without dataPoints, as no instrument writes it")
             # Counts are what was counted; intensities have the attenuator's factor in them.
-            if (y := points.findtext("{*}intensities")) is None:
-                factors = points.findtext("{*}beamAttenuationFactors")
-                counts = _numbers(points.findtext("{*}counts")) * _numbers(factors or "1")
-            else:
-                counts = _numbers(y)
+            counts = _numbers(points, "intensities")
+            if points.find("{*}intensities") is None:
+                counts = _numbers(points, "counts")
+                if (factors := _numbers(points, "beamAttenuationFactors")).size:
+                    counts = counts * factors
             one = Found(np.arange(counts.size), counts, "fixed angles", wavelength, source=".xrdml")
             for axis in points.iterfind("{*}positions"):
                 if axis.get("axis") == "2Theta" and axis.find("{*}commonPosition") is None:
                     _need_degrees(axis.get("unit"), "deg")
-                    one.axis, one.x = "2theta", _numbers(axis.findtext("{*}listPositions"))
+                    one.axis, one.x = "2theta", _numbers(axis, "listPositions")
                     if not one.x.size:
                         ends = (float(axis.findtext(f"{{*}}{e}Position")) for e in ("start", "end"))
                         one.x = np.linspace(*ends, counts.size)
@@ -134,18 +127,10 @@ def _xrdml(content: bytes) -> list[Found]:
     return found
 
 
-def _need_degrees(unit: str | None, name: str) -> None:
-    if unit not in (None, name):
-        raise NotAScan(f"angles in {ascii(unit[:20])} instead of degrees")
-
-
-# Archives
-
-
 class _Archive(zipfile.ZipFile):
     """A .zip archive, of which only so much is unpacked."""
 
-    left = 3 * MAX_CONTENT
+    unpacked_bytes = 0
 
     def unpacked(self, name: str) -> bytes:
         member = self.getinfo(name)
@@ -154,30 +139,20 @@ class _Archive(zipfile.ZipFile):
             raise NotAScan("an archive packed in an unusual way", "Unpack and pack it as .zip")
         with self.open(member) as file:
             content = bounded(file)
-        self.left -= len(content)
-        if self.left < 0:
-            raise too_long("an archive of many scans")
+        self.unpacked_bytes += len(content)
+        limit(self.unpacked_bytes, "bytes unpacked of an archive", 3 * MAX_CONTENT)
         return content
 
 
-#: The part of an archive that has the scans, another that tells its kind, and what it then is.
-_PARTS = (
-    (r"RawData\d+\.xml$", "DataContainer", ".brml archive"),
-    (r"Profile\d+\.txt$", "MesurementConditions", ".rasx archive"),
-    (r"worksheets/sheet\d+\.xml$", "xl/", "Excel workbook"),
-)
-
-
 def _archive(content: bytes, columns) -> list[Found]:
-    if content.count(b"PK\1\2") > 10_000:  # so many members fill the memory
-        raise NotAScan("an archive of very many files", "Unpack it")
+    limit(content.count(b"PK\1\2"), "files in an archive", 10_000)  # more fill the memory
     with _Archive(io.BytesIO(content)) as archive:
         names = sorted(archive.namelist(), key=lambda name: (len(name), name))
-        for part, sign, kind in _PARTS:
+        for part, reader, sign, kind in _PARTS:
             if parts := [name for name in names if re.search(part, name)]:
-                if part.startswith("work"):
-                    return _workbook(archive, parts, columns)
-                return [(_brml if part[0] == "R" else _rasx)(archive, name) for name in parts]
+                if reader:
+                    return [reader(archive, name) for name in parts]
+                return _workbook(archive, parts, columns)
             if any(sign in name for name in names):
                 what = f"a damaged {kind} without the part that holds the counts"
                 raise NotAScan(what, "Copy it from the instrument again, or export it as .xy")
@@ -220,10 +195,10 @@ def _brml(archive: _Archive, name: str) -> Found:
 def _rasx(archive: _Archive, name: str) -> Found:
     """Angle, counts and the attenuator's factor; another file has the conditions."""
     lines = archive.unpacked(name).decode("utf-8-sig").strip().splitlines()
-    x, counts, *factor = _numbers(" ".join(lines)).reshape(len(lines), -1).T
-    found = Found(
-        x, counts * (factor[0] if factor else 1), label=name.rpartition("/")[0], source=".rasx"
-    )
+    limit(len(lines), "lines")
+    x, counts, *factor = np.array([line.split() for line in lines], dtype=float).T
+    found = Found(x, counts * (factor[0] if factor else 1), source=".rasx")
+    found.label = name.rpartition("/")[0]
     conditions = re.sub(r"Profile(\d+)\.txt$", r"MesurementConditions\1.xml", name)
     if conditions in archive.namelist():
         tree = _tree(archive.unpacked(conditions))
@@ -232,6 +207,12 @@ def _rasx(archive: _Archive, name: str) -> Found:
     return found
 
 
+#: The parts of an archive that have the scans, others that tell its kind, and what it then is.
+_PARTS = (
+    (r"RawData\d+\.xml$", _brml, "DataContainer", ".brml archive"),
+    (r"Profile\d+\.txt$", _rasx, "MesurementConditions", ".rasx archive"),
+    (r"worksheets/sheet\d+\.xml$", None, "xl/", "Excel workbook"),
+)
 _CELL = re.compile(
     r'<(?:\w+:)?c r="([A-Z]{1,3})(\d{1,7})"([^<>]*)>'
     r"(?:<(?:\w+:)?f[^<>]*(?:/>|>[^<]*</(?:\w+:)?f>))?<(?:\w+:)?(?:v|is><(?:\w+:)?t)[^<>]*>([^<]*)<"
@@ -252,16 +233,13 @@ def _workbook(archive: _Archive, sheets: list[str], columns) -> list[Found]:
             place = sum(26**i * (ord(c) - 64) for i, c in enumerate(reversed(letters)))
             value = shared[int(value)] if 't="s"' in attributes else value
             rows.setdefault(int(row), {})[place] = html.unescape(value).replace("\t", " ")
-        first = min(map(min, rows.values()), default=1)
-        last = max(map(max, rows.values()), default=0)
-        if len(rows) * last > 10 * MAX_POINTS:
-            raise too_long("a sheet of very many cells")
-        lines = [
-            "\t".join(cells.get(i, "") for i in range(first, max(cells) + 1))
-            for _, cells in sorted(rows.items())
-        ]
+        ends = [f(map(f, rows.values()), default=1) for f in (min, max)]
+        limit(len(rows) * ends[1], "cells in a sheet", 10 * MAX_POINTS)
+        cells = (
+            [rows[n].get(i, "") for i in range(ends[0], max(rows[n]) + 1)] for n in sorted(rows)
+        )
         try:
-            return text.tables(lines, columns, source=".xlsx")
+            return text.tables(["\t".join(row) for row in cells], columns, source=".xlsx")
         except NotAScan as problem:
             problems.append(problem)
     raise problems[0]
@@ -283,10 +261,8 @@ def _name(content: bytes, at: int, length: int) -> str:
 def _counts(content: bytes, at: int, number: int, size: int = 4, form: str = "<f4") -> np.ndarray:
     """Numbers of four bytes, each at the begin of ``size`` bytes."""
     if not (0 < number <= MAX_POINTS and at + number * size <= len(content)):
-        raise NotAScan(
-            "a .raw file that holds fewer points than it announces: cut off, or of an unusual kind",
-            "Copy it again, or export it as .xy",
-        )
+        found = "a .raw file that holds fewer points than it announces: cut off, or unusual"
+        raise NotAScan(found, "Copy it again, or export it as .xy")
     block = np.frombuffer(content, np.uint8, number * size, at).reshape(number, size)
     return block[:, :4].copy().view(form)[:, 0].astype(float)
 
@@ -306,7 +282,7 @@ def _raw(content: bytes) -> list[Found]:
     ranges, wavelength, tube, at = (_at(content, word) for word in words[:4])
     wavelength = wavelength or (_name(content, tube, 2) if tube else None)
     found: list[Found] = []
-    while len(found) < min(ranges, MAX_SCANS) and at + 152 < len(content):
+    while len(found) < min(ranges, 1000) and at + 152 < len(content):
         at += 4 if content[at : at + 4] == b"RAW " else 0
         header, points, start, step, more = (_at(content, word, at) for word in words[4:])
         counts = _counts(content, at + header + more, points)

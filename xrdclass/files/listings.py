@@ -100,20 +100,26 @@ def _table(rows: list[str]) -> np.ndarray:
     return np.array([row.split()[:3] for row in rows if row.strip()], dtype=float)
 
 
+def _sections(text: str, start: str):
+    """What precedes each of several scans, the line or block that begins it, and what follows."""
+    found = list(itertools.islice(re.finditer(start, text, re.MULTILINE), MAX_SCANS))
+    before = [0, *(part.end() for part in found)]
+    after = [*(part.start() for part in found[1:]), len(text)]
+    for at, part, end in zip(before, found, after, strict=False):
+        yield text[at : part.start()], part, text[part.end() : end]
+
+
 def _gsas(text: str) -> list[Found]:
     """GSAS: angles in hundredths of a degree; STD and ESD list counts, eight characters each."""
-    found, banks = [], list(re.finditer(r"^BANK +\d+ +(\d+) +\d+ +(\w+)(.*)$", text, re.M))
-    wavelength = stated(text[: banks[0].start()].split("\n")[:300])
-    banks = banks[:MAX_SCANS]
-    for bank, end in zip(banks, [*(b.start() for b in banks[1:]), len(text)], strict=True):
-        words = bank[3].split()
-        form = words[-1].upper() if words and words[-1].isalpha() else "STD"
+    found, wavelength = [], None
+    for head, bank, body in _sections(text, r"^BANK +\d+ +(\d+) +\d+ +(\w+)(.*)$"):
+        wavelength = wavelength if found else stated(head.split("\n")[:300])
+        form = ["STD", *bank[3].split()][-1]
+        form = form.upper() if form.isalpha() else "STD"
         if not bank[2].upper().startswith("CONS"):
-            raise NotAScan(
-                f"GSAS data of the kind {bank[2]}: times of flight, or other than even steps",
-                "Give a scan measured with X-rays",
-            )
-        rows = [row for row in text[bank.end() : end].split("\n") if re.match(r"\s*[\d.+-]", row)]
+            what = f"GSAS data of the kind {bank[2]}: times of flight, or other than even steps"
+            raise NotAScan(what, "Give a scan measured with X-rays")
+        rows = [row for row in body.split("\n") if re.match(r"\s*[\d.+-]", row)]
         if form in ("FXY", "FXYE"):
             x, y = _table(rows).T[:2]
             one = Found(x / 100, y)
@@ -123,8 +129,9 @@ def _gsas(text: str) -> list[Found]:
             if len(counts) != every * int(bank[1]):  # STD: two characters number the detectors
                 fields = [row.ljust(80)[i : i + 8] for row in rows for i in range(0, 80, 8)]
                 counts = [f[2 if form == "STD" else 0 :] for f in fields if f.strip()]
+            start, step = bank[3].split()[:2]
             counts = counts[::every][: int(bank[1])]
-            one = stepped(float(words[0]) / 100, float(words[1]) / 100, counts)
+            one = stepped(float(start) / 100, float(step) / 100, counts)
         one.axis, one.source, one.label = "2theta", f"GSAS {form}", bank[0][:9].strip()
         one.wavelength = wavelength
         found.append(one)
@@ -133,17 +140,15 @@ def _gsas(text: str) -> list[Found]:
 
 def _uxd(text: str) -> list[Found]:
     """Bruker's UXD: each range has its own settings, then pairs of numbers or counts alone."""
-    found, at, said = [], 0, {"DRIVE": "COUPLED"}
-    parts = re.finditer(r"^_(2?THETA)?(?:COUNTS|CPS)(TIME)?[ \t]*\n", text, re.MULTILINE)
-    for part in itertools.islice(parts, MAX_SCANS):
-        said |= dict(re.findall(r"^_(\w+) *= *'?([^'\n]*)", text[at : part.start()], re.MULTILINE))
-        numbers, at = _numbers(text, part.end()), part.end()
-        width = 1 + bool(part[1]) + bool(part[2])
-        numbers = numbers[: numbers.size // width * width].reshape(-1, width)
+    found, said = [], {"DRIVE": "COUPLED"}
+    for head, part, body in _sections(text, r"^_(2?THETA)?(?:COUNTS|CPS)(TIME)?[ \t]*\n"):
+        said |= dict(re.findall(r"^_(\w+) *= *'?([^'\n]*)", head, re.MULTILINE))
+        width, numbers = 1 + bool(part[1]) + bool(part[2]), _numbers(body, 0)
+        x, *y = numbers[: numbers.size // width * width].reshape(-1, width).T
         if part[1]:
-            one = Found(*numbers[:, :2].T)
+            one = Found(x, y[0])
         else:
-            one = stepped(float(said["START"]), float(said["STEPSIZE"]), numbers[:, 0])
+            one = stepped(float(said["START"]), float(said["STEPSIZE"]), x)
         coupled = re.search("COUPLED|2THETA", said["DRIVE"].upper())
         one.axis, one.source = "2theta" if coupled else said["DRIVE"], ".uxd"
         one.wavelength = stated([f"wavelength {said.get('WL1')}", f"anode {said.get('ANODE')}"])
@@ -153,18 +158,22 @@ def _uxd(text: str) -> list[Found]:
 
 def _ras(text: str) -> list[Found]:
     """Rigaku's .ras: angle, counts and the attenuator's factor of each scan."""
-    found, at = [], 0
-    parts = re.finditer(r"^\*RAS_INT_START\s*\n([^*]*)\*RAS_INT_END", text, re.MULTILINE)
-    for part in itertools.islice(parts, MAX_SCANS):
-        head, at = text[at : part.start()], part.end()
+    found = []
+    for head, part, _ in _sections(text, r"^\*RAS_INT_START\s*\n([^*]*)\*RAS_INT_END"):
         axis = re.search(r'^\*MEAS_SCAN_AXIS_X_INTERNAL\s+"([^"]*)"', head, re.MULTILINE)
-        name = axis[1] if axis else ""
-        name = "2theta" if not name or "TwoTheta" in name else name
+        name = axis[1] if axis and "TwoTheta" not in axis[1] else ""
         x, counts, *factor = _table(part[1].split("\n")).T
         wave = [line for line in head.split("\n") if "WAVE_LENGTH" in line or "TARGET" in line]
-        one = Found(x, counts * (factor[0] if factor else 1), name, stated(wave), source=".ras")
-        found.append(one)
+        counts = counts * (factor[0] if factor else 1)
+        found.append(Found(x, counts, name or "2theta", stated(wave), source=".ras"))
     return found
+
+
+#: Of a powder CIF: the columns of angles and of counts, as its keys begin.
+_LOOP = (
+    "_pd_(meas_2theta_scan|proc_2theta_corrected)",
+    "_pd_(meas_(counts|intensity)_total|proc_intensity_(total|net))",
+)
 
 
 def _cif(text: str) -> list[Found]:
@@ -172,38 +181,24 @@ def _cif(text: str) -> list[Found]:
     said = dict(re.findall(r"^[ \t]*(_\w+)[ \t]+(\S[^\n]*)", text, re.MULTILINE))
     if "neutron" in said.get("_diffrn_radiation_probe", ""):
         raise NotAScan("what seems to be neutron data", "Give a scan measured with X-rays")
-    waves = [f"radiation {said.get('_diffrn_radiation_type')}"]
-    waves.insert(0, f"wavelength {said.get('_diffrn_radiation_wavelength')}")
-    for loop in re.finditer(
-        r"^[ \t]*loop_[ \t]*\n((?:[ \t]*_\S+[^\n]*\n)+)([^_]*)", text, re.MULTILINE
-    ):
+    waves = (f"{key} {said.get(f'_diffrn_radiation_{key}')}" for key in ("wavelength", "type"))
+    start = r"^[ \t]*loop_[ \t]*\n((?:[ \t]*_\S+[^\n]*\n)+)([^_]*)"
+    for _, loop, _ in _sections(text, start):
         keys = [line.split()[0] for line in loop[1].split("\n") if line.strip()]
-        columns = [
-            next((i for i, key in enumerate(keys) if re.match(pattern, key)), None)
-            for pattern in (
-                "_pd_(meas_2theta_scan|proc_2theta_corrected)",
-                "_pd_(meas_(counts|intensity)_total|proc_intensity_(total|net))",
-            )
-        ]
-        if columns[1] is None:
+        places = [[i for i, key in enumerate(keys) if re.match(column, key)] for column in _LOOP]
+        if not places[1]:
             continue
         body = re.split(r"^[ \t]*(?:loop|data|#)", loop[2], maxsplit=1, flags=re.MULTILINE)[0]
         words = [re.sub(r"\(\d+\)$|^[.?]$", "", word) or "nan" for word in body.split()]
-        x, y = (words[i :: len(keys)] if i is not None else None for i in columns)
+        x, y = (np.array(words[i[0] :: len(keys)], float) if i else None for i in places)
         if x is None:
             key = next(k for k in said if re.match("_pd_.*_2theta_range_min", k))[:-3]
-            start, step = (float(said[key + end].split("(")[0]) for end in ("min", "inc"))
-            one = stepped(start, step, y)
-        else:
-            one = Found(np.array(x, dtype=float), np.array(y, dtype=float))
-        counted = np.isfinite(one.y)
-        one.x, one.y = one.x[counted], one.y[counted]
-        one.axis, one.wavelength, one.source = "2theta", stated(waves), "powder CIF"
-        return [one]
-    raise NotAScan(
-        "a CIF without a measured powder pattern, perhaps a crystal structure",
-        "Give the scan; structures belong into a folder of phases",
-    )
+            first, step = (float(said[key + end].split("(")[0]) for end in ("min", "inc"))
+            x = stepped(first, step, y).x
+        counted = np.isfinite(y)
+        return [Found(x[counted], y[counted], "2theta", stated(waves), source="powder CIF")]
+    what = "a CIF without a measured powder pattern, perhaps a crystal structure"
+    raise NotAScan(what, "Give the scan; structures belong into a folder of phases")
 
 
 _PROGRAMS = {

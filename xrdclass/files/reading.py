@@ -16,7 +16,6 @@ MAX_CONTENT = 6_000_000  # of the text, XML or binary data that the numbers are 
 MAX_POINTS = 300_000
 MAX_SCANS = 1000  # in a file
 MIN_POINTS = 10
-
 #: What the first column may hold; the unit in which it is handed on.
 AXES = {
     "2theta": "2θ in degrees",
@@ -25,6 +24,8 @@ AXES = {
     "q_nm": "q in 1/nm",
     "d": "d in Å",
 }
+_SEVERAL = "Choose one with scan=N (--scan N)"
+_SAY = "Say what it is with axis='d', 'q', 'theta' or '2theta' (--axis)"
 
 
 class NotAScan(ValueError):  # noqa: N818, it is an answer
@@ -37,15 +38,11 @@ class NotAScan(ValueError):  # noqa: N818, it is an answer
 
 @dataclass
 class Found:
-    """One scan as its file has it.
+    """One scan as its file has it: ``x`` and ``y``, float (n,), in the order of the file.
 
-    Attributes
-    ----------
-    x, y : float, (n,), in the order of the file
-    axis : a key of `AXES`, "" if the file does not say, or the name of another axis
-    wavelength : Å, the symbol of an anode, or None
-    label : what tells it from other scans of the file
-    source : the format, and for tables the columns
+    ``axis`` is a key of `AXES`, "" if the file does not say, or the name of another axis;
+    ``wavelength`` Å, the symbol of an anode, or None; ``label`` tells it from other scans of the
+    file; ``source`` is the format, and for tables the columns.
     """
 
     x: np.ndarray
@@ -76,15 +73,16 @@ def damage_means(kind: str):
         raise NotAScan(what, "Copy or export it again") from error
 
 
-def too_long(found: str) -> NotAScan:
-    return NotAScan(f"{found}, more than any scan has", "Export the scan alone")
+def limit(number: int, of: str, most: int = MAX_POINTS) -> None:
+    """Refuse what is larger than any scan."""
+    if number > most:
+        raise NotAScan(f"over {most} {of}, more than any scan has", "Export the scan alone")
 
 
 def bounded(file) -> bytes:
     """What a packed file holds; what its archive says of the size may be untrue."""
     unpacked = file.read(MAX_CONTENT + 1)
-    if len(unpacked) > MAX_CONTENT:
-        raise too_long(f"an archive of over {MAX_CONTENT / 1e6:.0f} MB unpacked")
+    limit(len(unpacked), "bytes unpacked of an archive", MAX_CONTENT)
     return unpacked
 
 
@@ -105,13 +103,12 @@ def chosen(found: list[Found], scan: int | None) -> Found:
         return found[scan - 1]
     listed = []
     for i, one in enumerate(found[:12], start=1):
-        what = [one.label[:40]] * bool(one.label) + [f"{one.x[0]:g} to {one.x[-1]:g}"]
-        what += [f"of {one.axis}"] * (one.axis not in ("", "2theta")) + [f"{one.x.size} points"]
-        listed.append(f"{i}: {', '.join(what)}")
+        words = [one.label[:40]] * bool(one.label) + [f"{one.x[0]:g} to {one.x[-1]:g}"]
+        words += [f"of {one.axis}"] * (one.axis not in ("", "2theta")) + [f"{one.x.size} points"]
+        listed.append(f"{i}: {', '.join(words)}")
     listed = ascii("; ".join(listed))[1:-1] + "; …" * (len(found) > 12)
     what = "one scan" if len(found) == 1 else f"several scans in one file, {len(found)}"
-    what = f"{what} ({listed})" if found else "no numbers"
-    raise NotAScan(what, "Choose one with scan=N (--scan N)")
+    raise NotAScan(f"{what} ({listed})" if found else "no numbers", _SEVERAL)
 
 
 def _refuse_if(wrong, found: str, advice: str = "Export a whole 2θ scan of a powder") -> None:
@@ -135,10 +132,10 @@ def checked_axis(one: Found, axis: str | None) -> str:
     if -30 < x.min() < 0 and x.max() > 10 and np.count_nonzero(x > 0) > x.size / 2:
         one.warnings.append(f"{np.count_nonzero(x <= 0)} angles below zero were left out.")
         one.x, one.y = x, y = x[x > 0], y[x > 0]
-    span, say = f"a first column from {x[0]:g} to {x[-1]:g}", "say what it is with axis= (--axis)"
-    limit = {"": 180, "2theta": 180, "theta": 90}.get(axis, 1000)
-    outside, asked = x.min() < 0 or x.max() > limit, f"Export 2θ in degrees instead, or {say}"
-    _refuse_if(outside, f"{span}, beyond 0 to {limit} degrees", asked)
+    span = f"a first column from {x[0]:g} to {x[-1]:g}"
+    most = {"": 180, "2theta": 180, "theta": 90}.get(axis, 1000)
+    outside = x.min() < 0 or x.max() > most
+    _refuse_if(outside, f"{span}, beyond 0 to {most} degrees", f"{_SAY}, or export 2θ in degrees")
     if (back := x[goes_back(x)]).size:
         _refuse_if(True, f"angles that go back to {back[0]:g} degrees", "Export one scan to a file")
     different = np.unique(x)
@@ -148,12 +145,10 @@ def checked_axis(one: Found, axis: str | None) -> str:
     peaks = steps.mean() > 0.05 and alike.mean() < 0.5
     peaks |= number < 300 and steps.std() > 0.6 * steps.mean() > 0.12
     _refuse_if(peaks, f"{number} angles far and unevenly apart, a list of peaks")
-    small, large = sorted([steps[: number // 10].sum(), steps[-(number // 10) :].sum()])
-    grow = (
-        axis == "" and number > 99 and x.max() < 60 and large > (3 if x[-1] < x[0] else 10) * small
-    )
-    asked = "Say what it is with axis='d', 'q', 'theta' or '2theta' (--axis)"
-    _refuse_if(grow, f"{span} in steps that grow, perhaps d or a time", asked)
+    if axis == "" and number > 99 and x.max() < 60:
+        small, large = sorted([steps[: number // 10].sum(), steps[-(number // 10) :].sum()])
+        grow = large > (3 if x[-1] < x[0] else 10) * small
+        _refuse_if(grow, f"{span} in steps that grow, perhaps d or a time", _SAY)
     _refuse_if(y.max() <= 0, "no intensity above zero")
     return axis or "2theta"
 

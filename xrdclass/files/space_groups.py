@@ -44,27 +44,22 @@ def stated_settings(data: dict) -> tuple[str, list[Setting], bool]:
     words, settings, named, unknown = [], all_settings(), False, False
     for key, text in data.items():
         about = re.match(r"_(symmetry_)?(space_group|int_tables)_.*(name|number)", key)
-        if not about or "schoenflies" in key or not isinstance(text, str):
-            continue
-        if text.strip() in NOTHING:
+        said = about and "schoenflies" not in key and isinstance(text, str)
+        if not said or text.strip() in NOTHING:
             continue
         words.append(f"'{text}'")
         if "number" in key:
             settings = [s for s in settings if str(s.number) == text.strip()]
             continue
         hall = [s for s in all_settings() if "hall" in key and s.hall == _plain_hall(text)]
-        if found := hall or _named(text, code):
-            settings, named = [s for s in settings if s in found], True
-        else:
-            unknown = True
+        found = hall or _named(text, code)
+        named, unknown = named or bool(found), unknown or not found
+        settings = [s for s in settings if s in found] if found else settings
     if not named and not unknown:  # a number alone means the standard axes
         settings = [s for s in settings if s.choice in ("", "1", "2", "H", "R", "b", "b1")]
-    only_unknown = unknown and len(settings) == len(all_settings())
-    return (
-        " and ".join(dict.fromkeys(words)),
-        [] if only_unknown else settings,
-        named or not unknown,
-    )
+    if unknown and len(settings) == len(all_settings()):
+        settings = []
+    return " and ".join(dict.fromkeys(words)), settings, named or not unknown
 
 
 def _named(text: str, code: str) -> list[Setting]:

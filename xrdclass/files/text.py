@@ -7,16 +7,7 @@ import re
 import numpy as np
 
 from . import columns, listings
-from .reading import (
-    MAX_CONTENT,
-    MAX_POINTS,
-    MAX_SCANS,
-    MIN_POINTS,
-    Found,
-    NotAScan,
-    damage_means,
-    too_long,
-)
+from .reading import MAX_CONTENT, MAX_SCANS, MIN_POINTS, Found, NotAScan, damage_means, limit
 from .wavelengths import stated
 
 _NUMBER = r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?|[+-]?(?i:nan|inf|infinity)"
@@ -57,12 +48,10 @@ def read(content: bytes, chosen=None, sure: bool = False) -> list[Found]:
     NotAScan
         If there is none.
     """
-    if len(content) > MAX_CONTENT:
-        raise too_long(f"{len(content) / 1e6:.0f} MB of text")
+    limit(len(content), "bytes of text", MAX_CONTENT)
     text = decoded(content)
     lines = text.splitlines()
-    if len(lines) > MAX_POINTS:
-        raise too_long(f"{len(lines)} lines")
+    limit(len(lines), "lines")
     head = "\n".join(line[:_MAX_LINE] for line in lines[:300])[:60_000]
     for what, words in _ELSEWHERE.items() if not sure else ():
         if found := re.search(words, head, re.IGNORECASE | re.MULTILINE):
@@ -132,8 +121,7 @@ def tables(lines: list[str], chosen=None, source: str = "text") -> list[Found]:
             one.wavelength = one.wavelength or wavelength
             one.metadata, one.source = metadata, f"{source}, {one.source}"
             found.append(one)
-    if len(found) > MAX_SCANS:
-        raise too_long("very many scans")
+    limit(len(found), "scans", MAX_SCANS)
     return found
 
 
@@ -141,17 +129,11 @@ def _is_data(line: str) -> bool:
     return len(line) <= _MAX_LINE and _DATA_LINE.match(line) is not None
 
 
-# Lines to columns of words
-
-
 def _columns_of(lines: list[str]) -> list[list[str]] | None:
     """Columns of words; None if the lines are not all alike and all numbers."""
-    text = "\n".join(lines)
-    columns = None if _TIGHT_COMMA.search(text) else _cut_by_rule(text)
+    text = "\n".join(filter(None, (line.strip(" \t").rstrip(";, \t") for line in lines)))
+    columns = None if "_" in text else _cut_by_rule(text)  # float() would take 1_000
     if columns is None:
-        stripped = (line.strip(" \t").rstrip(";, \t") for line in lines)
-        columns = _cut_by_rule("\n".join([line for line in stripped if line]))
-    if columns is None or "_" in text:  # float() would take 1_000
         return None
     try:
         for column in columns[:2]:
@@ -231,10 +213,7 @@ def _unevenness(block: list[str]) -> str:
     usual = max(set(widths), key=widths.count)
     if usual == 1:
         return "one column only, and no line that states start, step and stop"
-    for line, width in zip(block, widths, strict=True):
-        if width != usual:
-            return f"lines with different numbers of columns, such as {ascii(line[:40])}"
-    return (
-        f"commas, as in {ascii(block[0][:40])}, of which it is unclear whether they mark decimals, "
-        "thousands or columns (if decimals, then there is one column only)"
-    )
+    if odd := [line for line, width in zip(block, widths, strict=True) if width != usual]:
+        return f"lines with different numbers of columns, such as {ascii(odd[0][:40])}"
+    line = ascii(block[0][:40])
+    return f"commas, as in {line}: do they mark decimals (of one column only), thousands or columns"
