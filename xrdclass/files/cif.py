@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..errors import DataError, DownloadError, PhaseError
+from ..errors import DownloadError, PhaseError
 from .downloads import fetch
 from .space_groups import NOTHING, stated_settings
 from .writing import read_limited, write_safely
@@ -50,9 +50,8 @@ def read_cif(path) -> tuple[Structure, str]:
         If the file cannot be read as a crystal structure, or if it states a space group that
         cannot be told from what it says.
     """
-    path = Path(path)
+    path, notes = Path(path), []
     content = read_limited(path, MAX_BYTES, PhaseError, "a CIF file of one crystal structure")
-    notes: list[str] = []
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # pymatgen's; what matters of them is in the notes
@@ -62,12 +61,12 @@ def read_cif(path) -> tuple[Structure, str]:
         raise PhaseError(f"{path} {error}") from None
     except Exception as error:
         said = str(error).strip().splitlines() if isinstance(error, ValueError) else []
-        reason = said[-1] if said else "it cannot be made sense of"
-        found = f"{path} is not a crystal structure in CIF format: {reason[:200].rstrip('.')}"
+        reason = said[-1][:200].rstrip(".") if said else "it cannot be made sense of"
         expected = "a cell, a space group or symmetry operations, atoms with fractional coordinates"
+        found = f"{path} is not a crystal structure in CIF format: {reason}"
         raise PhaseError(f"{found}. Expected {expected}.") from None
     for note in notes:
-        warnings.warn(f"{path.name}: {note}", stacklevel=2)
+        warnings.warn(f"{path.name}: {note}.", stacklevel=2)
     return structure, str(data.get("_publ_section_references") or f"CIF file {path.name}")
 
 
@@ -81,7 +80,8 @@ def _crystal(text: str, notes: list[str]) -> dict:
         raise ValueError("it lists no atoms with fractional coordinates")
     if len(blocks) > 1:
         names = [block.split(maxsplit=1)[0] for block in blocks[:5]] + ["..."] * (len(blocks) > 5)
-        notes.append(f"it holds {len(blocks)} crystals ({', '.join(names)}); the first is taken.")
+        held = f"it holds {len(blocks)} crystals ({', '.join(names)})"
+        notes.append(f"{held}; the first is taken. Put each into a file of its own")
     data = CifBlock.from_str("data_" + blocks[0]).data
     return {key.lower().replace(".", "_"): value for key, value in data.items()}
 
@@ -112,10 +112,10 @@ def _structure(data: dict, notes: list[str]) -> Structure:
         found = f"names {', '.join(unknown)}, for which no X-ray scattering factor is known"
         raise PhaseError(f"{found}; expected chemical elements.")
     if not structure.is_ordered:
-        notes.append("some sites are partly occupied; the pattern is that of their average.")
+        notes.append("some sites are partly occupied; the pattern is that of their average")
     elif (distance := _shortest(structure)) < 0.6:
         what = f"two atoms are only {distance:.2f} Å apart; check its coordinates, its space group"
-        notes.append(f"{what} and, if that has two, the origin.")
+        notes.append(f"{what} and, if that has two, the origin")
     return structure
 
 
@@ -140,7 +140,7 @@ def _sites(data: dict, notes: list[str]) -> list[tuple[str, ...]]:
             occupancy = "1"
         sites.append((label, element, *place, occupancy))
     if unknown:
-        notes.append(f"the occupancy of {', '.join(unknown[:5])} is not known; taken as 1.")
+        notes.append(f"the occupancy of {', '.join(unknown[:5])} is not known; taken as 1")
     return sites
 
 
@@ -163,6 +163,7 @@ def _operations(data: dict, sites, lattice, notes: list[str]) -> list[str]:
     A single one, the identity, counts as none: only a file that states no other group is P1.
     """
     from pymatgen.core.operations import SymmOp
+    from pymatgen.symmetry.analyzer import SpacegroupAnalyzer
 
     keys = [key for key in data if re.search(r"(symop_operation|equiv_pos_as)_xyz", key)]
     listed = data[keys[0]] if keys else []
@@ -170,34 +171,25 @@ def _operations(data: dict, sites, lattice, notes: list[str]) -> list[str]:
     if other := [text for text in listed if not _OPERATION.fullmatch(text)]:
         raise ValueError(f"{ascii(other[0][:40])} is no symmetry operation")
     _check_size(len(sites) * max(1, len(listed)), MAX_POSITIONS, "atomic positions")
-    said = stated, settings, _ = stated_settings(data)
-    if not listed or [text.lower().replace(" ", "") for text in listed] == [_IDENTITY]:
-        if stated:
-            return _chosen(data, sites, lattice, bool(listed), said, notes)
-        if not listed:
-            what = "it states no symmetry; its atoms are taken as the whole cell (P1)"
-            notes.append(f"{what}. If they are the asymmetric unit only, add the space group.")
-        return [_IDENTITY]
-    rotations = np.array([SymmOp.from_xyz_str(text).rotation_matrix for text in listed])
-    if _misfit(rotations, lattice) > 0.01:
-        notes.append("its cell does not have the symmetry of the operations that it lists.")
-    orders, found = {len(s.rotations) for s in settings}, len(set(listed))
-    if orders and found not in orders:
-        has = f"but its space group, {stated}, has {min(orders)}; those listed are used"
-        notes.append(f"it lists {found} symmetry operations, {has}.")
-    return listed
-
-
-def _chosen(data: dict, sites, lattice, identity_listed: bool, said, notes) -> list[str]:
-    """The operations of the stated space group, in the one of its settings that is meant."""
-    from pymatgen.symmetry.analyzer import SpacegroupAnalyzer
-
-    stated, settings, understood = said
+    stated, settings, understood = stated_settings(data)
+    if listed and [text.lower().replace(" ", "") for text in listed] != [_IDENTITY]:
+        rotations = np.array([SymmOp.from_xyz_str(text).rotation_matrix for text in listed])
+        if _misfit(rotations, lattice) > 0.01:
+            notes.append("its cell does not have the symmetry of the operations that it lists")
+        orders, found = {len(s.rotations) for s in settings}, len(set(listed))
+        if orders and found not in orders:
+            has = f"but its space group, {stated}, has {min(orders)}; those listed are used"
+            notes.append(f"it lists {found} symmetry operations, {has}")
+        return listed
+    if not stated and not listed:
+        what = "it states no symmetry; its atoms are taken as the whole cell (P1)"
+        notes.append(f"{what}. If they are the asymmetric unit only, add the space group")
     groups = {s.number for s in settings}
-    if identity_listed and groups != {1}:  # are all atoms of the cell listed?
+    if stated and listed and groups != {1}:  # are all atoms of the cell listed?
         whole = SpacegroupAnalyzer(_build(data, sites, [_IDENTITY]), symprec=0.01)
-        if whole.get_space_group_number() in groups:
-            return [_IDENTITY]
+        stated = "" if whole.get_space_group_number() in groups else stated
+    if not stated:
+        return [_IDENTITY]
     misfit = [_misfit(s.rotations, lattice) for s in settings]
     if min(misfit, default=0) > 0.01:
         raise PhaseError(f"has a cell without the symmetry of its space group, {stated}.")
@@ -208,16 +200,23 @@ def _chosen(data: dict, sites, lattice, identity_listed: bool, said, notes) -> l
         raise PhaseError(f"{what}, and lists no symmetry operations; {expected}.")
     positions = len(sites) * sum(len(s.rotations) for s in fitting)
     _check_size(positions, MAX_POSITIONS, "atomic positions")
-    if len(fitting) == 1:
-        return fitting[0].operations()
-    distances = [_shortest(_build(data, sites, s.operations())) for s in fitting]
+    ways = [
+        [
+            SymmOp.from_rotation_and_translation(*both).as_xyz_str()
+            for both in zip(s.rotations, s.translations, strict=True)
+        ]
+        for s in fitting
+    ]
+    if len(ways) == 1:
+        return ways[0]
+    distances = [_shortest(_build(data, sites, operations)) for operations in ways]
     best = int(np.argmax(distances))
     notes.append(
-        f"its space group, {stated}, has {len(fitting)} settings that fit the cell (origins or "
-        f"axes), and it does not say which; '{fitting[best].choice}' is taken, in which no atoms "
-        f"are closer than {distances[best]:.2f} Å. List the symmetry operations to be sure."
+        f"its space group, {stated}, has {len(ways)} settings that fit the cell (origins or axes), "
+        f"and it does not say which; '{fitting[best].choice}' is taken, in which no atoms are "
+        f"closer than {distances[best]:.2f} Å. List the symmetry operations to be sure"
     )
-    return fitting[best].operations()
+    return ways[best]
 
 
 def _misfit(rotations: np.ndarray, lattice) -> float:
@@ -241,7 +240,7 @@ def _check_size(found: float, limit: float, what: str) -> None:
 
 
 def download_cod(entry: int | str, folder=None) -> Path:
-    """Fetch one CIF file from the Crystallography Open Database, once; return its path.
+    """Fetch a CIF file from the Crystallography Open Database, once; return its path.
 
     Parameters
     ----------
@@ -252,11 +251,13 @@ def download_cod(entry: int | str, folder=None) -> Path:
     ------
     DownloadError
         If that is no COD number, the database cannot be reached, or sends no crystal structure.
+    DataError
+        If the folder cannot be written to.
     """
     import pooch
 
     entry = str(entry)
-    if not (entry.isdecimal() and len(entry) == 7):
+    if not re.fullmatch("[0-9]{7}", entry):
         wanted = "A COD entry is a number of seven digits, such as 9015662"
         raise DownloadError(f"{wanted}; got {entry!r}.")
     folder = Path(folder) if folder is not None else Path(pooch.os_cache("xrdclass")) / "cod"
@@ -269,14 +270,11 @@ def download_cod(entry: int | str, folder=None) -> Path:
         try:
             fetch(url, fetched)
             read_cif(fetched)
-            content = fetched.read_bytes()
-            return write_safely(path, lambda file: file.write(content), overwrite=True)
         except PhaseError as error:
             raise DownloadError(f"What {url} sent is not a crystal structure: {error}") from None
         except DownloadError as error:
-            raise DownloadError(
-                f"COD entry {entry} could not be fetched: {error}. Without a network, use the "
-                "shipped phases or put CIF files into a folder of your own."
-            ) from None
-        except DataError as error:
-            raise DownloadError(str(error)) from None
+            instead = "use the shipped phases or put CIF files into a folder of your own"
+            what = f"COD entry {entry} could not be fetched: {error}"
+            raise DownloadError(f"{what}. Without a network, {instead}.") from None
+        content = fetched.read_bytes()
+    return write_safely(path, lambda file: file.write(content), overwrite=True)

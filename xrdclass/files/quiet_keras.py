@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 
@@ -19,14 +20,11 @@ def import_keras():
     os.environ.setdefault("KERAS_BACKEND", "tensorflow")
     hidden = [m for m in ("pandas", "sklearn") if sys.modules.setdefault(m, None) is None]
     sys.stderr.flush()
+    kept = None
     try:
-        kept = os.dup(2)
-    except OSError:  # no error stream at all
-        kept = None
-    try:
-        if kept is not None:
-            with open(os.devnull, "w") as nowhere:
-                os.dup2(nowhere.fileno(), 2)
+        with contextlib.suppress(OSError), open(os.devnull, "w") as nowhere:
+            kept = os.dup(2)  # fails without an error stream
+            os.dup2(nowhere.fileno(), 2)
         import keras
         import tensorflow
 

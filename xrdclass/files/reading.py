@@ -16,15 +16,9 @@ MAX_CONTENT = 6_000_000  # of the text, XML or binary data that the numbers are 
 MAX_POINTS = 300_000
 MAX_SCANS = 1000  # in a file
 MIN_POINTS = 10
-#: What the first column may hold; the unit in which it is handed on.
-AXES = {
-    "2theta": "2θ in degrees",
-    "theta": "θ in degrees",
-    "q": "q in 1/Å",
-    "q_nm": "q in 1/nm",
-    "d": "d in Å",
-}
-_SEVERAL = "Choose one with scan=N (--scan N)"
+#: What the first column may hold, and the unit in which it is handed on.
+AXES = {"2theta": "2θ in degrees", "theta": "θ in degrees", "q": "q in 1/Å", "q_nm": "q in 1/nm"}
+AXES["d"] = "d in Å"
 _SAY = "Say what it is with axis='d', 'q', 'theta' or '2theta' (--axis)"
 
 
@@ -34,6 +28,29 @@ class NotAScan(ValueError):  # noqa: N818, it is an answer
     def __init__(self, found: str, advice: str = "Export the scan as two columns of text"):
         super().__init__(found)
         self.found, self.advice = found, advice
+
+
+def refuse_if(wrong, found: str, advice: str = "Export a whole 2θ scan of a powder") -> None:
+    """Raise `NotAScan` with these words if something is wrong."""
+    if wrong:
+        raise NotAScan(found, advice)
+
+
+def limit(number: int, of: str, most: int = MAX_POINTS) -> None:
+    """Refuse what is larger than any scan."""
+    refuse_if(number > most, f"over {most} {of}, more than any scan has", "Export the scan alone")
+
+
+@contextlib.contextmanager
+def damage_means(kind: str):
+    """What goes wrong inside is the fault of the file, ``kind`` such as "a .raw file"."""
+    try:
+        yield
+    except (NotAScan, MemoryError):
+        raise
+    except Exception as error:  # a damaged file fails in many ways
+        what = f"{kind} that is damaged or was cut off"
+        raise NotAScan(what, "Copy or export it again") from error
 
 
 @dataclass
@@ -59,24 +76,6 @@ def stepped(start: float, step: float, counts, **said) -> Found:
     """A scan of equal steps, of which a file lists the counts only."""
     counts = np.asarray(counts, dtype=float)
     return Found(start + step * np.arange(counts.size), counts, **said)
-
-
-@contextlib.contextmanager
-def damage_means(kind: str):
-    """What goes wrong inside is the fault of the file, ``kind`` such as "a .raw file"."""
-    try:
-        yield
-    except (NotAScan, MemoryError):
-        raise
-    except Exception as error:  # a damaged file fails in many ways
-        what = f"{kind} that is damaged or was cut off"
-        raise NotAScan(what, "Copy or export it again") from error
-
-
-def limit(number: int, of: str, most: int = MAX_POINTS) -> None:
-    """Refuse what is larger than any scan."""
-    if number > most:
-        raise NotAScan(f"over {most} {of}, more than any scan has", "Export the scan alone")
 
 
 def bounded(file) -> bytes:
@@ -108,12 +107,8 @@ def chosen(found: list[Found], scan: int | None) -> Found:
         listed.append(f"{i}: {', '.join(words)}")
     listed = ascii("; ".join(listed))[1:-1] + "; …" * (len(found) > 12)
     what = "one scan" if len(found) == 1 else f"several scans in one file, {len(found)}"
-    raise NotAScan(f"{what} ({listed})" if found else "no numbers", _SEVERAL)
-
-
-def _refuse_if(wrong, found: str, advice: str = "Export a whole 2θ scan of a powder") -> None:
-    if wrong:
-        raise NotAScan(found, advice)
+    what = f"{what} ({listed})" if found else "no numbers"
+    raise NotAScan(what, "Choose one with scan=N (--scan N)")
 
 
 def checked_axis(one: Found, axis: str | None) -> str:
@@ -122,34 +117,33 @@ def checked_axis(one: Found, axis: str | None) -> str:
     Angles below zero, which detectors of large range see too, are cut off here.
     """
     x, y, axis = one.x, one.y, axis or one.axis
-    _refuse_if(x.size != y.size, f"{x.size} angles for {y.size} intensities")
+    refuse_if(x.size != y.size, f"{x.size} angles for {y.size} intensities")
     finite = np.isfinite(x).all() and (np.abs(y) < 1e30).all()
-    _refuse_if(not finite, "NaN, infinity or numbers beyond 1e30", "Remove those lines")
+    refuse_if(not finite, "NaN, infinity or numbers beyond 1e30", "Remove those lines")
     asked = "Say axis='q' for 1/Å or axis='q_nm' for 1/nm (--axis)"
-    _refuse_if(axis.startswith("q without"), axis, asked)
+    refuse_if(axis.startswith("q without"), axis, asked)
     kind = " (a rocking curve)" if re.search("omega|ω|rocking|^theta", axis.lower()) else ""
-    _refuse_if(axis and axis not in AXES, f"a scan along {axis}{kind}, not along 2θ")
+    refuse_if(axis and axis not in AXES, f"a scan along {axis}{kind}, not along 2θ")
     if -30 < x.min() < 0 and x.max() > 10 and np.count_nonzero(x > 0) > x.size / 2:
         one.warnings.append(f"{np.count_nonzero(x <= 0)} angles below zero were left out.")
         one.x, one.y = x, y = x[x > 0], y[x > 0]
     span = f"a first column from {x[0]:g} to {x[-1]:g}"
     most = {"": 180, "2theta": 180, "theta": 90}.get(axis, 1000)
     outside = x.min() < 0 or x.max() > most
-    _refuse_if(outside, f"{span}, beyond 0 to {most} degrees", f"{_SAY}, or export 2θ in degrees")
-    if (back := x[goes_back(x)]).size:
-        _refuse_if(True, f"angles that go back to {back[0]:g} degrees", "Export one scan to a file")
+    refuse_if(outside, f"{span}, beyond 0 to {most} degrees", f"{_SAY}, or export 2θ in degrees")
+    for back in x[goes_back(x)]:
+        raise NotAScan(f"angles that go back to {back:g} degrees", "Export one scan to a file")
     different = np.unique(x)
     number, steps = different.size, np.diff(different)
-    _refuse_if(number < MIN_POINTS, f"{number} different angles, fewer than {MIN_POINTS}")
+    refuse_if(number < MIN_POINTS, f"{number} different angles, fewer than {MIN_POINTS}")
     alike = np.abs(steps / np.median(steps) - 1) < 0.5  # a scan may have gaps, but not many
     peaks = steps.mean() > 0.05 and alike.mean() < 0.5
     peaks |= number < 300 and steps.std() > 0.6 * steps.mean() > 0.12
-    _refuse_if(peaks, f"{number} angles far and unevenly apart, a list of peaks")
-    if axis == "" and number > 99 and x.max() < 60:
-        small, large = sorted([steps[: number // 10].sum(), steps[-(number // 10) :].sum()])
-        grow = large > (3 if x[-1] < x[0] else 10) * small
-        _refuse_if(grow, f"{span} in steps that grow, perhaps d or a time", _SAY)
-    _refuse_if(y.max() <= 0, "no intensity above zero")
+    refuse_if(peaks, f"{number} angles far and unevenly apart, a list of peaks")
+    small, large = sorted([steps[: number // 10].sum(), steps[-(number // 10) :].sum()])
+    grow = large > (3 if x[-1] < x[0] else 10) * small and number > 99 and x.max() < 60
+    refuse_if(grow and not axis, f"{span} in steps that grow, perhaps d or a time", _SAY)
+    refuse_if(y.max() <= 0, "no intensity above zero")
     return axis or "2theta"
 
 
@@ -157,7 +151,7 @@ def ordered(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The points by increasing angle, repeated angles averaged, what is no number left out."""
     x, y = x[np.isfinite(x)], y[np.isfinite(x)]
     none = x.size < MIN_POINTS or y.max() <= 0
-    _refuse_if(none, "an axis that this wavelength cannot reach", "Check --axis and --wavelength")
+    refuse_if(none, "an axis that this wavelength cannot reach", "Check --axis and --wavelength")
     x, place, count = np.unique(x, return_inverse=True, return_counts=True)
     return x, np.bincount(place, y) / count
 
@@ -177,8 +171,7 @@ def oddities(x: np.ndarray, y: np.ndarray) -> list[str]:
     if y.size - 1 - last > max(20, y.size / 4) and np.count_nonzero(y[:last]) > last / 2:
         found.append(f"All counts beyond {x[last]:.2f} degrees are 0: the run seems interrupted.")
     if np.ptp(top) == top.size - 1 > 1 and y.max() > max(1000, 3 * np.median(y)):
-        found.append(
-            f"The strongest peak, at {x[top[0]]:.2f} degrees, is flat on top, at {y.max():g}: the "
-            "detector seems saturated, and weaker phases look stronger than they are."
-        )
+        peak = f"The strongest peak, at {x[top[0]]:.2f} degrees, is flat on top, at {y.max():g}"
+        means = "the detector seems saturated, and weaker phases look stronger than they are"
+        found.append(f"{peak}: {means}.")
     return found

@@ -23,22 +23,12 @@ class Setting:
     rotations: np.ndarray
     translations: np.ndarray
 
-    def operations(self) -> list[str]:
-        """The symmetry operations as a CIF file lists them: "x, y, z" ..."""
-        from pymatgen.core.operations import SymmOp
-
-        both = zip(self.rotations, self.translations, strict=True)
-        return [SymmOp.from_rotation_and_translation(r, t).as_xyz_str() for r, t in both]
-
 
 def stated_settings(data: dict) -> tuple[str, list[Setting], bool]:
-    """What a block of data says of its space group.
+    """What a block of data says of its space group: its words, settings and if it was understood.
 
-    Returns
-    -------
-    words : what it says; empty if nothing
-    settings : those that this may mean; none if it is not understood, or contradicts itself
-    understood : false if the group's number is understood, but not the name that stands beside it
+    Without settings, it is not understood or contradicts itself. It may be that the group's number
+    is understood, but not the name that stands beside it.
     """
     code = data.get("_space_group_it_coordinate_system_code", "")
     words, settings, named, unknown = [], all_settings(), False, False
@@ -51,10 +41,10 @@ def stated_settings(data: dict) -> tuple[str, list[Setting], bool]:
         if "number" in key:
             settings = [s for s in settings if str(s.number) == text.strip()]
             continue
-        hall = [s for s in all_settings() if "hall" in key and s.hall == _plain_hall(text)]
+        hall = [s for s in all_settings() if "hall" in key and s.hall == _plain(text, " ")]
         found = hall or _named(text, code)
         named, unknown = named or bool(found), unknown or not found
-        settings = [s for s in settings if s in found] if found else settings
+        settings = [s for s in settings if not found or s in found]
     if not named and not unknown:  # a number alone means the standard axes
         settings = [s for s in settings if s.choice in ("", "1", "2", "H", "R", "b", "b1")]
     if unknown and len(settings) == len(all_settings()):
@@ -77,12 +67,9 @@ def _named(text: str, code: str) -> list[Setting]:
     return [s for s in settings if choice and s.choice.lower().startswith(choice)] or settings
 
 
-def _plain(symbol: str) -> str:
-    return re.sub(r"[\s_()]", "", symbol).lower()
-
-
-def _plain_hall(symbol: str) -> str:
-    return " ".join(symbol.lower().replace("_", " ").split())  # 'P 32' and 'P 3 2' differ
+def _plain(symbol: str, blank: str = "") -> str:
+    """Small letters, with one kind of blank: Hall's 'P 32' and 'P 3 2' differ, others need none."""
+    return re.sub(r"[\s_()]+", blank, symbol).lower().strip()
 
 
 @cache
@@ -102,8 +89,8 @@ def all_settings() -> list[Setting]:
         names |= {name.replace("e", glide) for name in names for glide in "abc"}  # Cmca, now Cmce
         if kind.number >= 195:
             names |= {name.replace("-3", "3") for name in names}  # Fm3m, now Fm-3m
-        found = spglib.get_symmetry_from_database(hall_number)
-        operations = found["rotations"], found["translations"]
-        hall = _plain_hall(kind.hall_symbol)
-        settings.append(Setting(kind.number, names, hall, kind.choice, *operations))
+        hall, operations = kind.hall_symbol, spglib.get_symmetry_from_database(hall_number)
+        settings.append(
+            Setting(kind.number, names, _plain(hall, " "), kind.choice, *operations.values())
+        )
     return settings
