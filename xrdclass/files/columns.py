@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from .reading import MIN_POINTS, Found, NotAScan, goes_back
+from .reading import MIN_POINTS, Found, NotAScan, goes_back, refuse_if
 
 _MAX_LINE = 2000  # characters
 #: What the name of a column says that it holds: the first that fits.
@@ -51,15 +51,15 @@ def names(header: list[str], width: int, wanted=()) -> list[str]:
         line = re.sub(r"<\s*([^<>]*?)\s*>", r"\1", line).strip("\t;, ")
         tight = re.sub(r"\s+(?=[\[(])|(?<=2) (?=th)", "", line)  # units belong to their names
         for separator in ("\t", ";", ",", r"\s{2,}", r"\s+"):
-            named = re.split(separator, tight if separator == r"\s+" else line)
-            named = [name.strip(' "') for name in named]
+            words = separator == r"\s+"
+            named = [name.strip(' "') for name in re.split(separator, tight if words else line)]
             kinds = [_kind(name) for name in named]
             if not 1 < len(named) <= width or any(map(_NO_NAME.search, named)):
                 continue
             full = len(named) == width
             both = "intensity" in kinds and (full or "" not in kinds)
             # Two words may be any remark: they name columns only if one speaks of intensities.
-            first = full and kinds[0] in _AXES[: 2 if separator == r"\s+" else 6]
+            first = full and kinds[0] in _AXES[: 2 if words else 6]
             asked = wanted and {str(w).lower() for w in wanted} <= set(map(str.lower, named))
             if "peaks" in kinds or both or first or asked:
                 return named
@@ -75,37 +75,34 @@ def scans(words: list[list[str]], names: list[str], chosen=None) -> list[Found]:
         except ValueError:
             raise NotAScan(f"text among the numbers of column {place + 1}") from None
 
-    width = len(words)
+    width, notes = len(words), []
     titles = names + [f"column {i + 1}" for i in range(len(names), width)]
-    kinds, notes = [_kind(name) for name in names] + [""] * (width - len(names)), []
+    kinds = [_kind(name) for name in names] + [""] * (width - len(names))
+    axes = {*kinds} & {*_AXES[:-1]}
     if chosen:
         pairs = [tuple(_place(column, names, width) for column in chosen)]
     elif "peaks" in kinds:
         name = ascii(names[kinds.index("peaks")])
         raise NotAScan(f"a list of peaks: a column is named {name}", "Give a whole scan")
-    elif {*kinds} & {*_AXES[:-1]} or (names and kinds[0] in ("", "aside")):
-        if kinds[0] == "" and not {*kinds} & {*_AXES[:-1]}:
-            kinds[0] = "x"
+    elif axes or (names and kinds[0] in ("", "aside")):
+        kinds[0] = kinds[0] or ("" if axes else "x")
         pairs = _named(kinds, names, notes)
     else:
         pairs = _unnamed([numbers(i) for i in range(min(width, 12))], width, notes)
     found = []
     for i, j in pairs:
-        x, y, axis = numbers(i), numbers(j), kinds[i] if kinds[i] in _AXES else ""
+        x, y, axis, title = numbers(i), numbers(j), kinds[i], titles[i]
         if axis == "q":
-            unit = titles[i][1:].lower().replace("⁻", "-")
-            if "nm" in unit or "nanom" in unit:
-                axis = "q_nm"
-            elif not _PER_ANGSTROM.search(unit):
-                axis = f"q without a unit ({titles[i]})"
-        elif axis in ("x", "other", "aside"):
-            axis = "" if axis == "x" else titles[i]
+            unit = title[1:].lower().replace("⁻", "-")
+            other = "q" if _PER_ANGSTROM.search(unit) else f"q without a unit ({title})"
+            axis = "q_nm" if re.search("nm|nanom", unit) else other
+        elif axis not in ("2theta", "d", "theta"):
+            axis = title if axis in ("other", "aside") else ""
         there = ~(np.isnan(x) & np.isnan(y))  # the longest of scans beside each other has more
         one = Found(x[there], y[there], axis, label=titles[j], warnings=list(notes))
-        one.source = f"columns {i + 1} ({titles[i]}) and {j + 1} ({titles[j]})"
+        one.source = f"columns {i + 1} ({title}) and {j + 1} ({titles[j]})"
         for kind in {"d", "q"} & {*kinds} if axis in ("", "2theta") else ():
-            # Bragg's law: both together tell the wavelength.
-            beside = numbers(kinds.index(kind))
+            beside = numbers(kinds.index(kind))  # which tells the wavelength, by Bragg's law
             each = 2 * (beside if kind == "d" else 2 * np.pi / beside) * np.sin(np.radians(x / 2))
             middle = float(np.nanmedian(each))
             if 0.3 < middle < 3 and np.ptp(np.nanquantile(each, [0.1, 0.9])) < 1e-3:
@@ -123,9 +120,9 @@ def _place(column, names: list[str], width: int) -> int:
     text = str(column).strip()
     same = [i for i, name in enumerate(names) if name.lower() == text.lower()]
     place = same[0] if same else int(text) - 1 if text.isdecimal() and len(text) < 4 else -1
-    if not 0 <= place < width:
-        known = f", named {', '.join(map(ascii, names[:12]))}" if names else ""
-        raise NotAScan(f"{width} columns{known}, none of them {ascii(text[:40])}", _CHOOSE)
+    known = f", named {', '.join(map(ascii, names[:12]))}" if names else ""
+    missing = not 0 <= place < width
+    refuse_if(missing, f"{width} columns{known}, none of them {ascii(text[:40])}", _CHOOSE)
     return place
 
 
@@ -136,9 +133,8 @@ def _named(kinds: list[str], names: list[str], notes: list[str]) -> list[tuple[i
     free = [i for i, kind in enumerate(kinds) if kind == "" and i != axes[0]]
     counts = [i for i, kind in enumerate(kinds) if kind == "intensity"]
     counts = counts or [i for i in free if i < len(names)] or free[:1]
-    if not counts:
-        known = ", ".join(map(ascii, names[:12]))
-        raise NotAScan(f"columns named {known}, none of intensities", _CHOOSE)
+    known = ", ".join(map(ascii, names[:12]))
+    refuse_if(not counts, f"columns named {known}, none of intensities", _CHOOSE)
     if len(axes) > 1 and len(counts) >= len(axes):
         return [(max([a for a in axes if a < i], default=axes[0]), i) for i in counts]
     if len(axes) > 1:
