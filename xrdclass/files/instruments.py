@@ -12,12 +12,13 @@ import io
 import re
 import struct
 import zipfile
+from collections.abc import Iterator
 from xml.etree import ElementTree
 
 import numpy as np
 
-from . import text
-from .reading import MAX_CONTENT, MAX_POINTS, Found, NotAScan, bounded, damage_means, limit, stepped
+from . import reading, text
+from .reading import MAX_CONTENT, MAX_POINTS, Found, NotAScan, limit, refuse_if, stepped
 
 _OTHERS = {  # how a file begins that is no scan, and what it then is
     b"\xd0\xcf\x11\xe0": "an old Excel or other Office file, to be saved as .xlsx or .csv",
@@ -34,27 +35,24 @@ _TWO_THETA = re.compile(r"2\s*-?\s*th|two\s*th|2θ|gonio|coupled|detector|^$", r
 def read(content: bytes, columns=None) -> list[Found] | None:
     """The scans of an instrument's file, by what it holds and not by its ending; None for text.
 
-    Raises
-    ------
-    NotAScan
-        If it is damaged, or holds something else.
+    Raises `NotAScan` if it is damaged, or holds something else.
     """
     for start, what in _OTHERS.items():
         if content.startswith(start):
             raise NotAScan(what)
     if content[:2] == b"PK":
-        with damage_means("an archive"):
+        with reading.damage_means("an archive"):
             return _archive(content, columns)
-    kind, reader = "a .raw", _RAW.get(content[:4])
+    kind, reader = "a .raw file", _RAW.get(content[:4])
     if b"<xrdMeasurements" in content[:4096].replace(b"\0", b""):
-        kind, reader = "an .xrdml", _xrdml
+        kind, reader = "an .xrdml file", _xrdml
     if not reader:
         return None
     limit(len(content), "bytes of data", MAX_CONTENT)
-    with damage_means(f"{kind} file"):
-        if found := reader(content):
-            return found
-        raise NotAScan(f"{kind} file without a scan", "Export the scan again")
+    with reading.damage_means(kind):
+        found = list(reader(content))
+        refuse_if(not found, f"{kind} without a scan", "Export the scan again")
+        return found
 
 
 # XML, also in archives
@@ -97,8 +95,7 @@ def _need_degrees(unit: str | None, name: str) -> None:
         raise NotAScan(f"angles in {ascii(unit[:20])} instead of degrees")
 
 
-def _xrdml(content: bytes) -> list[Found]:
-    found = []
+def _xrdml(content: bytes) -> Iterator[Found]:
     for measurement in _tree(content).iterfind("{*}xrdMeasurement"):
         wavelength = _wavelength(measurement, "kAlpha1", "anodeMaterial")
         for scan in measurement.iterfind("{*}scan"):
@@ -123,8 +120,7 @@ def _xrdml(content: bytes) -> list[Found]:
                 one.axis = name
             if scan.get("status") == "Aborted":
                 one.warnings.append("The file says that the run was aborted.")
-            found.append(one)
-    return found
+            yield one
 
 
 class _Archive(zipfile.ZipFile):
@@ -133,12 +129,11 @@ class _Archive(zipfile.ZipFile):
     unpacked_bytes = 0
 
     def unpacked(self, name: str) -> bytes:
-        member = self.getinfo(name)
         # Other methods unpack a block at once, whatever its size.
-        if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-            raise NotAScan("an archive packed in an unusual way", "Unpack and pack it as .zip")
-        with self.open(member) as file:
-            content = bounded(file)
+        usual = self.getinfo(name).compress_type in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+        refuse_if(not usual, "an archive packed in an unusual way", "Unpack and pack it as .zip")
+        with self.open(name) as file:
+            content = reading.bounded(file)
         self.unpacked_bytes += len(content)
         limit(self.unpacked_bytes, "bytes unpacked of an archive", 3 * MAX_CONTENT)
         return content
@@ -153,9 +148,9 @@ def _archive(content: bytes, columns) -> list[Found]:
                 if reader:
                     return [reader(archive, name) for name in parts]
                 return _workbook(archive, parts, columns)
-            if any(sign in name for name in names):
-                what = f"a damaged {kind} without the part that holds the counts"
-                raise NotAScan(what, "Copy it from the instrument again, or export it as .xy")
+            what = f"a damaged {kind} without the part that holds the counts"
+            advice = "Copy it from the instrument again, or export it as .xy"
+            refuse_if(any(sign in name for name in names), what, advice)
     raise NotAScan("a .zip archive of other files", "Unpack it and name the scan in it")
 
 
@@ -166,8 +161,7 @@ def _brml(archive: _Archive, name: str) -> Found:
     """Each Datum holds columns: time, absorber, axes that move, counters."""
     tree = _tree(archive.unpacked(name))
     routes = [r for r in tree.iterfind(".//{*}DataRoute") if r.find("{*}Datum") is not None]
-    if not routes:
-        raise NotAScan("a .brml archive without counts", "Measure or export it again")
+    refuse_if(not routes, "a .brml archive without counts", "Measure or export it again")
     route = next((r for r in routes if r.get("RouteFlag") == "Final"), routes[0])
     table = np.array([(d.text or "").split(",") for d in route.iterfind("{*}Datum")], dtype=float)
     start: dict[str, int] = {}
@@ -221,11 +215,11 @@ _CELL = re.compile(
 
 def _workbook(archive: _Archive, sheets: list[str], columns) -> list[Found]:
     """The first sheet of an Excel workbook that reads as a scan, its cells written as text."""
-    shared, problems = [], []
+    entries, problems = [], []
     if "xl/sharedStrings.xml" in archive.namelist():
         strings = archive.unpacked("xl/sharedStrings.xml").decode("utf-8", "replace")
-        for entry in strings.split("<si>")[1:]:
-            shared.append(" ".join("".join(re.findall(r"<t[^>]*>([^<]*)", entry)).split()))
+        entries = [re.findall(r"<t[^>]*>([^<]*)", entry) for entry in strings.split("<si>")[1:]]
+    shared = [" ".join("".join(texts).split()) for texts in entries]
     for sheet in sheets:
         xml = archive.unpacked(sheet).decode("utf-8", "replace")
         rows: dict[int, dict[int, str]] = {}
@@ -235,11 +229,11 @@ def _workbook(archive: _Archive, sheets: list[str], columns) -> list[Found]:
             rows.setdefault(int(row), {})[place] = html.unescape(value).replace("\t", " ")
         ends = [f(map(f, rows.values()), default=1) for f in (min, max)]
         limit(len(rows) * ends[1], "cells in a sheet", 10 * MAX_POINTS)
-        cells = (
-            [rows[n].get(i, "") for i in range(ends[0], max(rows[n]) + 1)] for n in sorted(rows)
-        )
+        lines = []
+        for _, row in sorted(rows.items()):
+            lines.append("\t".join(row.get(i, "") for i in range(ends[0], max(row) + 1)))
         try:
-            return text.tables(["\t".join(row) for row in cells], columns, source=".xlsx")
+            return text.tables(lines, columns, source=".xlsx")
         except NotAScan as problem:
             problems.append(problem)
     raise problems[0]
@@ -260,9 +254,9 @@ def _name(content: bytes, at: int, length: int) -> str:
 
 def _counts(content: bytes, at: int, number: int, size: int = 4, form: str = "<f4") -> np.ndarray:
     """Numbers of four bytes, each at the begin of ``size`` bytes."""
-    if not (0 < number <= MAX_POINTS and at + number * size <= len(content)):
-        found = "a .raw file that holds fewer points than it announces: cut off, or unusual"
-        raise NotAScan(found, "Copy it again, or export it as .xy")
+    fewer = not (0 < number <= MAX_POINTS and at + number * size <= len(content))
+    what = "a .raw file that holds fewer points than it announces: cut off, or unusual"
+    refuse_if(fewer, what, "Copy it again, or export it as .xy")
     block = np.frombuffer(content, np.uint8, number * size, at).reshape(number, size)
     return block[:, :4].copy().view(form)[:, 0].astype(float)
 
@@ -276,24 +270,24 @@ _LAYOUTS = {
 }
 
 
-def _raw(content: bytes) -> list[Found]:
+def _raw(content: bytes) -> Iterator[Found]:
     """Versions 1, 2 and 3 (RAW1.01): ranges, each a header and its counts, one after the other."""
     words = _LAYOUTS[content[:4]].split()
     ranges, wavelength, tube, at = (_at(content, word) for word in words[:4])
     wavelength = wavelength or (_name(content, tube, 2) if tube else None)
-    found: list[Found] = []
-    while len(found) < min(ranges, 1000) and at + 152 < len(content):
+    for _ in range(min(ranges, reading.MAX_SCANS)):
+        if at + 152 >= len(content):
+            return
         at += 4 if content[at : at + 4] == b"RAW " else 0
         header, points, start, step, more = (_at(content, word, at) for word in words[4:])
         counts = _counts(content, at + header + more, points)
-        found.append(stepped(start, step, counts, wavelength=wavelength, source=".raw"))
+        yield stepped(start, step, counts, wavelength=wavelength, source=".raw")
         at += header + more + 4 * points
-    return found
 
 
-def _raw4(content: bytes) -> list[Found]:
+def _raw4(content: bytes) -> Iterator[Found]:
     """Version 4: 61 bytes, segments that state their lengths, then ranges with segments too."""
-    wavelength, found, at = None, [], 61
+    wavelength, at = None, 61
     while (kind := _at(content, "I0", at)) not in (0, 160):
         if kind == 30:  # the tube
             wavelength = _at(content, "d80", at) or _name(content, at + 116, 4) or None
@@ -304,9 +298,8 @@ def _raw4(content: bytes) -> list[Found]:
         size, header = struct.unpack_from("<II", content, at + 136)
         counts = _counts(content, at + 160 + header, number, max(4, size))
         said = {"axis": _axis(name), "label": name, "wavelength": wavelength}
-        found.append(stepped(start, step, counts, **said, source=".raw version 4"))
+        yield stepped(start, step, counts, **said, source=".raw version 4")
         at += 160 + header + max(4, size) * number
-    return found
 
 
 def _stoe(content: bytes) -> list[Found]:
