@@ -277,4 +277,4 @@ def download_cod(entry: int | str, folder=None) -> Path:
             what = f"COD entry {entry} could not be fetched: {error}"
             raise DownloadError(f"{what}. Without a network, {instead}.") from None
         content = fetched.read_bytes()
-    return write_safely(path, lambda file: file.write(content), overwrite=True)
+    return write_safely(path, content, overwrite=True)

@@ -30,21 +30,38 @@ class CrystalData:
     cod: int | None = None
 
 
-def _text(name: str, data: CrystalData) -> str:
+def write_cifs(folder, table: dict[str, CrystalData], overwrite: bool = False) -> list[Path]:
+    """Write a table of structures, name -> numbers, as CIF files into a folder, made if missing.
+
+    Returns
+    -------
+    list of Path, one file an entry, with its name
+
+    Raises
+    ------
+    DataError
+        If a file exists and ``overwrite`` is false, or the folder cannot be written to.
+    PhaseError
+        If an entry of the table is not of the kind that `CrystalData` names.
+    """
+    contents = {Path(folder) / f"{name}.cif": _text(name, data) for name, data in table.items()}
+    return [write_safely(path, text, overwrite) for path, text in contents.items()]
+
+
+def _text(name: str, data: CrystalData) -> bytes:
     """A CIF file for one published structure, with its symmetry operations written out."""
     from pymatgen.symmetry.groups import SpaceGroup
 
-    if fault := _fault(data):
-        raise PhaseError(f"{name}: {fault}.")
+    fault = _fault(data)
     try:
-        group = SpaceGroup(data.space_group)
+        group = None if fault else SpaceGroup(data.space_group)
     except ValueError:
-        wanted = "one as pymatgen spells it, such as 'P4_2/mnm'"
-        raise PhaseError(
-            f"{name}: {data.space_group!r} is no space group; expected {wanted}."
-        ) from None
-    if (number := group.int_number) != data.number:
-        raise PhaseError(f"{name}: {data.space_group} has the number {number}, not {data.number}.")
+        wanted = "expected one as pymatgen spells it, such as 'P4_2/mnm'"
+        fault = f"{data.space_group!r} is no space group; {wanted}"
+    if not fault and group.int_number != data.number:
+        fault = f"{data.space_group} has the number {group.int_number}, not {data.number}"
+    if fault:
+        raise PhaseError(f"{name}: {fault}.")
     operations = sorted((op.as_xyz_str() for op in group.symmetry_ops), key=lambda s: (len(s), s))
     keys = "length_a length_b length_c angle_alpha angle_beta angle_gamma".split()
     columns = "label type_symbol fract_x fract_y fract_z occupancy".split()
@@ -65,7 +82,7 @@ def _text(name: str, data: CrystalData) -> str:
     for site, place in data.atoms.items():
         x, y, z, occupancy = (*place, 1)[:4]
         lines.append(f"{site} {site.rstrip('0123456789')} {x} {y} {z} {occupancy}")
-    return "\n".join(lines) + "\n"
+    return ("\n".join(lines) + "\n").encode("ascii")
 
 
 def _fault(data) -> str | None:
@@ -94,24 +111,3 @@ def _fault(data) -> str | None:
         if len(place) == 4 and not 0 < place[3] <= 1:
             return f"{site} has an occupancy above 0, up to 1; got {place[3]}"
     return None
-
-
-def write_cifs(folder, table: dict[str, CrystalData], overwrite: bool = False) -> list[Path]:
-    """Write a table of structures, name -> numbers, as CIF files into a folder, made if missing.
-
-    Returns
-    -------
-    list of Path, one file an entry, with its name
-
-    Raises
-    ------
-    DataError
-        If a file exists and ``overwrite`` is false, or the folder cannot be written to.
-    PhaseError
-        If an entry of the table is not of the kind that `CrystalData` names.
-    """
-    contents = {name: _text(name, data).encode("ascii") for name, data in table.items()}
-    return [
-        write_safely(Path(folder) / f"{name}.cif", lambda file, c=content: file.write(c), overwrite)
-        for name, content in contents.items()
-    ]

@@ -170,8 +170,8 @@ def _brml(archive: _Archive, name: str) -> Found:
         if kind == "Recorded" and int(view.get("Length") or 1) > 1:
             raise NotAScan("a .brml file of detector images, not of counts at angles")
         start.setdefault(kind, int(view.get("Start") or 0))
-    scan = route.find("{*}ScanInformation")
-    label = "" if scan is None else scan.get("VisibleName") or scan.get("ScanName") or ""
+    scan = next(route.iterfind("{*}ScanInformation"), {})
+    label = scan.get("VisibleName") or scan.get("ScanName") or ""
     wavelength = _wavelength(tree, "WaveLengthAlpha1", "TubeMaterial")
     axes = [axis.get("AxisName") or "" for axis in route.iterfind(".//{*}ScanAxisInfo")]
     column = start.get("Varying", 2) + (axes.index("TwoTheta") if "TwoTheta" in axes else 0)

@@ -64,8 +64,7 @@ class Keeper:
         texts = {"about": json.dumps(self.about), "record": json.dumps(record)}
         values = {f"v{i}": np.asarray(v) for i, v in enumerate(self._variables())}
         np.savez(buffer := io.BytesIO(), **texts, **values)
-        path = self.folder / self.STATE
-        write_safely(path, lambda file: file.write(buffer.getbuffer()), overwrite=True)
+        write_safely(self.folder / self.STATE, buffer.getbuffer(), overwrite=True)
         self.record = record
 
     @classmethod

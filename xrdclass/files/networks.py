@@ -73,7 +73,7 @@ def _write(path, file: io.BytesIO, metadata: dict, overwrite: bool) -> Path:
     """Write a zip archive, the metadata added to it."""
     with zipfile.ZipFile(file, "a", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr(METADATA, json.dumps(metadata))
-    return write_safely(path, lambda target: target.write(file.getbuffer()), overwrite)
+    return write_safely(path, file.getbuffer(), overwrite)
 
 
 def read_metadata(path) -> dict:

@@ -113,6 +113,10 @@ def _is_data(line: str) -> bool:
     return len(line) <= _MAX_LINE and _DATA_LINE.match(line) is not None
 
 
+def _kind(line: str) -> str:
+    return "d" if _is_data(line) else "t" if line and not line.startswith(_COMMENTS) else " "
+
+
 def _columns_of(lines: list[str]) -> list[list[str]] | None:
     """Columns of words by the rule of `tables`; None if they are not alike and all numbers."""
     text = "\n".join(filter(None, (line.strip(" \t").rstrip(";, \t") for line in lines)))
@@ -168,20 +172,14 @@ def _blocks(lines: list[str], first: int) -> list[tuple[int, list[str]]]:
 
     Runs much shorter than the longest, such as a list of peaks below the scan, are left out.
     """
-    blocks, text_at = [], None
-    for i in range(first, len(lines)):
-        line = lines[i].strip()
-        if _is_data(line):
-            if text_at == i - 1 and len(blocks[-1][1]) > 2 and blocks[-1][0] != text_at:
-                found = f"{ascii(lines[text_at].strip()[:40])} on line {text_at + 1}, amid the data"
-                raise NotAScan(found, "Repair or delete that line")
-            if text_at is not None or not blocks:
-                blocks.append((i, []))
-            blocks[-1][1].append(line)
-            text_at = None
-        elif line and not line.startswith(_COMMENTS):
-            # Only a single line right between two number lines is a damaged one.
-            text_at = i if text_at is None and _is_data(lines[i - 1]) else -1
+    lines = [""] * first + [line.strip() for line in lines[first:]]
+    kinds, blocks = "".join(map(_kind, lines)), []
+    for run in re.finditer("d[d ]*", kinds):
+        blocks.append((run.start(), [lines[i] for i in range(*run.span()) if kinds[i] == "d"]))
+        # Only a single line right between two number lines is a damaged one.
+        if len(blocks[-1][1]) > 2 and kinds[run.end() - 1 : run.end() + 2] == "dtd":
+            found = f"{ascii(lines[run.end()][:40])} on line {run.end() + 1}, amid the data"
+            raise NotAScan(found, "Repair or delete that line")
     longest = max(len(block) for _, block in blocks)
     return [b for b in blocks if len(b[1]) >= max(min(MIN_POINTS, longest), longest / 10)]
 

@@ -60,7 +60,7 @@ def check_target(path, overwrite: bool, suffix: str = "") -> Path:
 
 
 def write_safely(path, write, overwrite: bool = False) -> Path:
-    """Call ``write(file)`` on a temporary file beside ``path``, then move it into place.
+    """Write bytes, or call ``write(file)``, beside ``path``, then move the file into place.
 
     Nothing is left behind, and an existing file stays whole, if writing fails. A link stays one:
     what it leads to is written.
@@ -80,7 +80,7 @@ def write_safely(path, write, overwrite: bool = False) -> Path:
                     left.unlink()
         temporary = path.with_name(prefix + secrets.token_hex(8))
         with open(temporary, "xb") as file:
-            write(file)
+            write(file) if callable(write) else file.write(write)
         try:
             (os.replace if overwrite else os.link)(temporary, path)  # a link replaces nothing
         except FileExistsError:
