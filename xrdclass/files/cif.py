@@ -6,6 +6,8 @@ import contextlib
 import re
 import tempfile
 import warnings
+from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,7 +15,6 @@ import numpy as np
 
 from ..errors import DownloadError, PhaseError
 from .downloads import fetch
-from .space_groups import NOTHING, stated_settings
 from .writing import read_limited, write_safely
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ MAX_POSITIONS = 5_000  # listed atoms times symmetry operations
 MAX_ATOM_VOLUME = 10_000_000  # Å3, atoms in the cell times the cell's volume
 MAX_VOLUME = 100_000  # Å3
 
+_NOTHING = ("", "?", ".")  # how a CIF file says that it does not say something
 _BLOCK = re.compile(r"^[ \t]*data_", flags=re.MULTILINE | re.IGNORECASE)
 _COLUMNS = ("label", "type_symbol", "fract_x", "fract_y", "fract_z", "occupancy")
 _IDENTITY = "x,y,z"
@@ -44,11 +46,8 @@ def read_cif(path) -> tuple[Structure, str]:
     proportion), symmetry that is not stated or in more than one sense, further crystals, atoms too
     close. Symmetry operations are used as listed; without them the space group, by any symbol.
 
-    Raises
-    ------
-    PhaseError
-        If the file cannot be read as a crystal structure, or if it states a space group that
-        cannot be told from what it says.
+    Raises `PhaseError` if the file cannot be read as a crystal structure, or if it states a space
+    group that cannot be told from what it says.
     """
     path, notes = Path(path), []
     content = read_limited(path, MAX_BYTES, PhaseError, "a CIF file of one crystal structure")
@@ -128,14 +127,14 @@ def _sites(data: dict, notes: list[str]) -> list[tuple[str, ...]]:
     sites, unknown = [], []
     for row in zip(label, element, x, y, z, occupancy or ["1"] * len(x), strict=True):
         label, element, *place, occupancy = row
-        element = label if element in NOTHING else element
+        element = label if element in _NOTHING else element
         if re.match(r"OH|O-H|H2O", element, flags=re.IGNORECASE):
             element = "O"  # its hydrogen has no place of its own, and hardly scatters
         if not re.match(r"[A-Za-z]|.* \+ ", element):
             raise ValueError(f"{element!r} names no element")
-        if any(coordinate in NOTHING for coordinate in place):
+        if any(coordinate in _NOTHING for coordinate in place):
             raise ValueError(f"{label} has no coordinates")
-        if occupancy in NOTHING:  # "." stands for what the dictionary of CIF presumes: full
+        if occupancy in _NOTHING:  # "." stands for what the dictionary of CIF presumes: full
             unknown += [label] * (occupancy != ".")
             occupancy = "1"
         sites.append((label, element, *place, occupancy))
@@ -171,7 +170,7 @@ def _operations(data: dict, sites, lattice, notes: list[str]) -> list[str]:
     if other := [text for text in listed if not _OPERATION.fullmatch(text)]:
         raise ValueError(f"{ascii(other[0][:40])} is no symmetry operation")
     _check_size(len(sites) * max(1, len(listed)), MAX_POSITIONS, "atomic positions")
-    stated, settings, understood = stated_settings(data)
+    stated, settings, understood = _stated_settings(data)
     if listed and [text.lower().replace(" ", "") for text in listed] != [_IDENTITY]:
         rotations = np.array([SymmOp.from_xyz_str(text).rotation_matrix for text in listed])
         if _misfit(rotations, lattice) > 0.01:
@@ -239,6 +238,92 @@ def _check_size(found: float, limit: float, what: str) -> None:
         raise PhaseError(f"has {found:.0f} {what}, {most}.")
 
 
+# What a file says of its space group, in the many spellings in use
+
+
+@dataclass(frozen=True, eq=False)
+class _Setting:
+    """A space group with its axes and its origin, one of 530, as spglib lists them."""
+
+    number: int
+    names: set[str]  # Hermann-Mauguin symbols, plain
+    hall: str  # plain, too
+    choice: str  # of origin (1, 2) or axes (H, R, b1, cab ...)
+    rotations: np.ndarray
+    translations: np.ndarray
+
+
+def _stated_settings(data: dict) -> tuple[str, list[_Setting], bool]:
+    """What a block of data says of its space group: its words, settings and if it was understood.
+
+    Without settings, it is not understood or contradicts itself. It may be that the group's number
+    is understood, but not the name that stands beside it.
+    """
+    code = data.get("_space_group_it_coordinate_system_code", "")
+    words, settings, named, unknown = [], _all_settings(), False, False
+    for key, text in data.items():
+        about = re.match(r"_(symmetry_)?(space_group|int_tables)_.*(name|number)", key)
+        said = about and "schoenflies" not in key and isinstance(text, str)
+        if not said or text.strip() in _NOTHING:
+            continue
+        words.append(f"'{text}'")
+        if "number" in key:
+            settings = [s for s in settings if str(s.number) == text.strip()]
+            continue
+        hall = [s for s in _all_settings() if "hall" in key and s.hall == _plain(text, " ")]
+        found = hall or _named(text, code)
+        named, unknown = named or bool(found), unknown or not found
+        settings = [s for s in settings if not found or s in found]
+    if not named and not unknown:  # a number alone means the standard axes
+        settings = [s for s in settings if s.choice in ("", "1", "2", "H", "R", "b", "b1")]
+    if unknown and len(settings) == len(_all_settings()):
+        settings = []
+    return " and ".join(dict.fromkeys(words)), settings, named or not unknown
+
+
+def _named(text: str, code: str) -> list[_Setting]:
+    """The settings that a Hermann-Mauguin symbol may mean, with or without their choice.
+
+    The choice follows a colon, as in 'F d -3 m :2' and 'R -3 c :H', or is a letter at the end, as
+    in the ICSD: S and Z for the first and second origin, H and R for the axes, HR, HS, RS.
+    """
+    symbol, _, choice = text.partition(":")
+    symbol, choice = _plain(symbol), _plain(choice or code)
+    if not any(symbol in s.names for s in _all_settings()):
+        symbol, letters = re.fullmatch(r"(.*?)([hr]?[hrsz]|)", symbol).groups()
+        choice = {"s": "1", "z": "2"}.get(letters, letters[:1]) or choice
+    settings = [s for s in _all_settings() if symbol in s.names]
+    return [s for s in settings if choice and s.choice.lower().startswith(choice)] or settings
+
+
+def _plain(symbol: str, blank: str = "") -> str:
+    """Small letters, with one kind of blank: Hall's 'P 32' and 'P 3 2' differ, others need none."""
+    return re.sub(r"[\s_()]+", blank, symbol).lower().strip()
+
+
+@cache
+def _all_settings() -> list[_Setting]:
+    """The 530 settings, the standard one of each group first."""
+    import spglib
+
+    settings = []
+    for hall_number in range(1, 531):
+        kind = spglib.get_spacegroup_type(hall_number)
+        names = {kind.international_full, kind.international.split("=")[-1]}
+        if 3 <= kind.number <= 15:  # monoclinic: 'P 1 21/n 1' is written P21/n
+            names |= {re.sub(r"\s1(?=\s|$)", "", name) for name in names}
+        else:
+            names.add(kind.international_short)
+        names = {_plain(name) for name in names}
+        names |= {name.replace("e", glide) for name in names for glide in "abc"}  # Cmca, now Cmce
+        if kind.number >= 195:
+            names |= {name.replace("-3", "3") for name in names}  # Fm3m, now Fm-3m
+        hall, found = _plain(kind.hall_symbol, " "), spglib.get_symmetry_from_database(hall_number)
+        operations = found["rotations"], found["translations"]
+        settings.append(_Setting(kind.number, names, hall, kind.choice, *operations))
+    return settings
+
+
 def download_cod(entry: int | str, folder=None) -> Path:
     """Fetch a CIF file from the Crystallography Open Database, once; return its path.
 
@@ -247,12 +332,8 @@ def download_cod(entry: int | str, folder=None) -> Path:
     entry : the COD number, seven digits
     folder : where to keep the file; by default the user's cache
 
-    Raises
-    ------
-    DownloadError
-        If that is no COD number, the database cannot be reached, or sends no crystal structure.
-    DataError
-        If the folder cannot be written to.
+    Raises `DownloadError` if that is no COD number, the database cannot be reached, or sends no
+    crystal structure; `DataError` if the folder cannot be written to.
     """
     import pooch
 

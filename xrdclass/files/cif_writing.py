@@ -31,18 +31,10 @@ class CrystalData:
 
 
 def write_cifs(folder, table: dict[str, CrystalData], overwrite: bool = False) -> list[Path]:
-    """Write a table of structures, name -> numbers, as CIF files into a folder, made if missing.
+    """Write a table of structures, name -> numbers, as CIF files into a folder; their paths.
 
-    Returns
-    -------
-    list of Path, one file an entry, with its name
-
-    Raises
-    ------
-    DataError
-        If a file exists and ``overwrite`` is false, or the folder cannot be written to.
-    PhaseError
-        If an entry of the table is not of the kind that `CrystalData` names.
+    Raises `DataError` if a file exists and ``overwrite`` is false, or the folder, which is made if
+    missing, cannot be written to; `PhaseError` if an entry is not as `CrystalData` says.
     """
     contents = {Path(folder) / f"{name}.cif": _text(name, data) for name, data in table.items()}
     return [write_safely(path, text, overwrite) for path, text in contents.items()]

@@ -37,16 +37,9 @@ class UnreachableError(DownloadError):
 def fetch(url, path, progress=False, timeout=30.0, sha256="", seconds=600.0) -> None:
     """Download one address, at the second attempt if need be; a file appears once it is complete.
 
-    Parameters
-    ----------
-    timeout : seconds without an answer or a further piece
-    sha256 : what the file must have, "" if that is not known
-    seconds : after which no further piece is taken
-
-    Raises
-    ------
-    DownloadError
-        If that fails; `UnreachableError` if there was no answer.
+    ``timeout`` are seconds without an answer or a further piece, ``seconds`` those after which no
+    further piece is taken; ``sha256`` is what the file must have, "" if that is not known. Raises
+    `DownloadError` if that fails; `UnreachableError` if there was no answer.
     """
     import pooch
     import requests

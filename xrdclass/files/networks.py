@@ -90,15 +90,8 @@ def read_metadata(path) -> dict:
 def described(path, kind: str, check):
     """Names, and what ``check`` makes of the other things that a file says of itself.
 
-    Parameters
-    ----------
-    kind : a key of `KINDS`
-    check : called with the metadata; may raise whatever it likes
-
-    Raises
-    ------
-    ModelError
-        If the file is missing, damaged, of another kind, or ``check`` raised.
+    ``kind`` is a key of `KINDS`; ``check`` is called with the metadata, and may raise whatever it
+    likes. `ModelError` if it does, or the file is missing, damaged or of another kind.
     """
     known = read_metadata(path)
     with _refusal(f"{path} is no {kind} that 'xrdclass {KINDS[kind]}' wrote"):
