@@ -2,13 +2,12 @@
 
 import re
 import socket
-import threading
 import warnings
 from dataclasses import replace
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import numpy as np
 import pytest
+import servers
 from pymatgen.analysis.diffraction.xrd import XRDCalculator
 from pymatgen.analysis.structure_matcher import StructureMatcher
 from pymatgen.symmetry.analyzer import SpacegroupAnalyzer
@@ -381,31 +380,9 @@ def test_absurd_distances_and_cells_in_nanometres_are_said(tmp_path):
 
 @pytest.fixture
 def cod(monkeypatch):
-    """A server in the database's place; ``answers[path] = (status, content, stated length)``."""
-    answers, asked = {}, []
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self):
-            asked.append(self.path)
-            status, content, length = answers.get(self.path, (404, b"Not Found", None))
-            self.send_response(status)
-            self.send_header("Content-Length", str(length or len(content)))
-            self.end_headers()
-            self.wfile.write(content)
-
-        def log_message(self, *_):
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
-    url = f"http://127.0.0.1:{server.server_address[1]}/cod/{{entry}}.cif"
-    monkeypatch.setattr(cif_files, "COD_URL", url)
-    for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
-        monkeypatch.delenv(name, raising=False)
-    server.answers, server.asked = answers, asked
-    yield server
-    server.shutdown()
-    server.server_close()
+    with servers.running(monkeypatch) as running:
+        monkeypatch.setattr(cif_files, "COD_URL", running.url + "/cod/{entry}.cif")
+        yield running
 
 
 def test_download_comes_once(cod, tmp_path):

@@ -121,8 +121,7 @@ def _structure(data: dict, notes: list[str]) -> Structure:
 def _sites(data: dict, notes: list[str]) -> list[tuple[str, ...]]:
     """The listed atoms as text: label, element, x, y, z, occupancy."""
     columns = [data.get(f"_atom_site_{name}") for name in _COLUMNS]
-    columns = [[column] if isinstance(column, str) else column for column in columns]
-    label, element, x, y, z, occupancy = columns
+    label, element, x, y, z, occupancy = ([c] if isinstance(c, str) else c for c in columns)
     label, element = label or element, element or label
     sites, unknown = [], []
     for row in zip(label, element, x, y, z, occupancy or ["1"] * len(x), strict=True):
@@ -199,13 +198,8 @@ def _operations(data: dict, sites, lattice, notes: list[str]) -> list[str]:
         raise PhaseError(f"{what}, and lists no symmetry operations; {expected}.")
     positions = len(sites) * sum(len(s.rotations) for s in fitting)
     _check_size(positions, MAX_POSITIONS, "atomic positions")
-    ways = [
-        [
-            SymmOp.from_rotation_and_translation(*both).as_xyz_str()
-            for both in zip(s.rotations, s.translations, strict=True)
-        ]
-        for s in fitting
-    ]
+    made = [map(SymmOp.from_rotation_and_translation, s.rotations, s.translations) for s in fitting]
+    ways = [[operation.as_xyz_str() for operation in operations] for operations in made]
     if len(ways) == 1:
         return ways[0]
     distances = [_shortest(_build(data, sites, operations)) for operations in ways]
@@ -236,9 +230,6 @@ def _check_size(found: float, limit: float, what: str) -> None:
     if found > limit:
         most = f"more than can be computed here in seconds; expected at most {limit:.0f}"
         raise PhaseError(f"has {found:.0f} {what}, {most}.")
-
-
-# What a file says of its space group, in the many spellings in use
 
 
 @dataclass(frozen=True, eq=False)

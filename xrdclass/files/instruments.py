@@ -23,12 +23,12 @@ from .reading import MAX_CONTENT, MAX_POINTS, Found, NotAScan, limit, refuse_if,
 _OTHERS = {  # how a file begins that is no scan, and what it then is
     b"\xd0\xcf\x11\xe0": "an old Excel or other Office file, to be saved as .xlsx or .csv",
     b"%PDF": "a PDF document",
-    b"\x89PNG": "a picture",
-    b"\xff\xd8\xff": "a picture",
+    **dict.fromkeys((b"\x89PNG", b"\xff\xd8\xff"), "a picture"),
     b"\x89HDF": "an HDF5 or NeXus file",
     b"SQLite": "a database",
     b"HR-XRDRAW": "an old Philips binary file",
 }
+_TYPE = "{http://www.w3.org/2001/XMLSchema-instance}type"
 _TWO_THETA = re.compile(r"2\s*-?\s*th|two\s*th|2θ|gonio|coupled|detector|^$", re.IGNORECASE)
 
 
@@ -53,9 +53,6 @@ def read(content: bytes, columns=None) -> list[Found] | None:
         found = list(reader(content))
         refuse_if(not found, f"{kind} without a scan", "Export the scan again")
         return found
-
-
-# XML, also in archives
 
 
 class _PlainTree(ElementTree.TreeBuilder):
@@ -154,9 +151,6 @@ def _archive(content: bytes, columns) -> list[Found]:
     raise NotAScan("a .zip archive of other files", "Unpack it and name the scan in it")
 
 
-_TYPE = "{http://www.w3.org/2001/XMLSchema-instance}type"
-
-
 def _brml(archive: _Archive, name: str) -> Found:
     """Each Datum holds columns: time, absorber, axes that move, counters."""
     tree = _tree(archive.unpacked(name))
@@ -239,9 +233,6 @@ def _workbook(archive: _Archive, sheets: list[str], columns) -> list[Found]:
     raise problems[0]
 
 
-# Bruker's and Stoe's binary data
-
-
 def _at(content: bytes, word: str, at: int = 0):
     """One number: ``word`` is its form as in `struct` and its place after ``at``, or "=number"."""
     form, place = word[0], int(word[1:])
@@ -302,7 +293,7 @@ def _raw4(content: bytes) -> Iterator[Found]:
         at += 160 + header + max(4, size) * number
 
 
-def _stoe(content: bytes) -> list[Found]:
+def _stoe(content: bytes) -> Iterator[Found]:
     """Stoe's WinXPOW, blocks of 512 bytes; the one before the counts says what they are."""
     at = 512 * (_at(content, "H476") - _at(content, "H474"))
     number, wavelength = _at(content, "H0", at - 478), _at(content, "f322") or None
@@ -310,7 +301,7 @@ def _stoe(content: bytes) -> list[Found]:
     if abs((stop - start) / step + 1 - number) > 1.5:
         raise ValueError("angles and counts do not fit together")
     counts = _counts(content, at, number, form="<u4")
-    return [stepped(start, step, counts, wavelength=wavelength, source="Stoe .raw")]
+    yield stepped(start, step, counts, wavelength=wavelength, source="Stoe .raw")
 
 
 _RAW = {b"RAW4": _raw4, b"RAW_": _stoe, **dict.fromkeys(_LAYOUTS, _raw)}

@@ -96,10 +96,9 @@ def gunzipped(content: bytes) -> bytes:
 def chosen(found: list[Found], scan: int | None) -> Found:
     """The scan that was asked for, by its number from 1, or the only one."""
     found = [one for one in found if one.x.size]
-    if scan is None and len(found) == 1:
-        return found[0]
-    if scan is not None and 1 <= scan <= len(found):
-        return found[scan - 1]
+    number = scan if scan is not None else len(found) == 1
+    if 1 <= number <= len(found):
+        return found[number - 1]
     listed = []
     for i, one in enumerate(found[:12], start=1):
         words = [one.label[:40]] * bool(one.label) + [f"{one.x[0]:g} to {one.x[-1]:g}"]
