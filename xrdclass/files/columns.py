@@ -27,7 +27,6 @@ _NAMES = [
     ("other", r"wave ?length|\bnm\b|^r($|[\s_]*[\[(])|\bmm\b|chan|m/z|\btof\b|potential|voltage"),
     ("x", r"^x$"),
 ]
-_NAMES = [(kind, re.compile(pattern, re.IGNORECASE)) for kind, pattern in _NAMES]
 _AXES = ("2theta", "x", "q", "d", "theta", "other", "aside")  # the first of these that there is
 _NO_NAME = re.compile(r"^[\d.,+-]+$|=|\d[.,]\d\d")
 _GENERAL = re.compile(r"\W*(?:int\w*|counts?|cps|cts|[iy]|[yi]_?obs)\W*", re.IGNORECASE)
@@ -37,7 +36,7 @@ _CHOOSE = "Choose two of these with columns=(X, Y) (--columns X Y)"
 
 def _kind(name: str) -> str:
     name = " ".join(re.sub(r"[<>\"'*{}\\$^]", " ", name).split())
-    return next((kind for kind, pattern in _NAMES if pattern.search(name)), "")
+    return next((kind for kind, pattern in _NAMES if re.search(pattern, name, re.I)), "")
 
 
 def names(header: list[str], width: int, wanted=()) -> list[str]:
@@ -80,7 +79,14 @@ def scans(words: list[list[str]], names: list[str], chosen=None) -> list[Found]:
     kinds = [_kind(name) for name in names] + [""] * (width - len(names))
     axes = {*kinds} & {*_AXES[:-1]}
     if chosen:
-        pairs = [tuple(_place(column, names, width) for column in chosen)]
+        places = {str(i + 1): i for i in range(width)}
+        places |= {name.lower(): i for i, name in reversed([*enumerate(names)])}
+        asked = [str(column).strip() for column in chosen]
+        known = f", named {', '.join(map(ascii, names[:12]))}" if names else ""
+        for word in asked:
+            what = f"{width} columns{known}, none of them {ascii(word[:40])}"
+            refuse_if(word.lower() not in places, what, _CHOOSE)
+        pairs = [tuple(places[word.lower()] for word in asked)]
     elif "peaks" in kinds:
         name = ascii(names[kinds.index("peaks")])
         raise NotAScan(f"a list of peaks: a column is named {name}", "Give a whole scan")
@@ -113,17 +119,6 @@ def scans(words: list[list[str]], names: list[str], chosen=None) -> list[Found]:
         short = np.diff(ends).min() < MIN_POINTS
         found += [one] if short else [replace(one, x=one.x[p], y=one.y[p]) for p in parts]
     return found
-
-
-def _place(column, names: list[str], width: int) -> int:
-    """The index of a column by its number, from 1, or its name."""
-    text = str(column).strip()
-    same = [i for i, name in enumerate(names) if name.lower() == text.lower()]
-    place = same[0] if same else int(text) - 1 if text.isdecimal() and len(text) < 4 else -1
-    known = f", named {', '.join(map(ascii, names[:12]))}" if names else ""
-    missing = not 0 <= place < width
-    refuse_if(missing, f"{width} columns{known}, none of them {ascii(text[:40])}", _CHOOSE)
-    return place
 
 
 def _named(kinds: list[str], names: list[str], notes: list[str]) -> list[tuple[int, int]]:

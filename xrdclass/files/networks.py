@@ -39,8 +39,6 @@ PARTS = set(
 )
 MODULES = {None, *"keras keras.layers keras.initializers keras.regularizers".split()}
 MODULES |= {"keras.constraints", "keras.src.models.functional", "keras.src.models.sequential"}
-#: Kinds of networks, and the commands that write their files.
-KINDS = {"classifier": "train", "identifier": "train-identifier"}
 
 
 def save_network(path, network, metadata: dict, overwrite: bool = False) -> Path:
@@ -90,11 +88,12 @@ def read_metadata(path) -> dict:
 def described(path, kind: str, check):
     """Names, and what ``check`` makes of the other things that a file says of itself.
 
-    ``kind`` is a key of `KINDS`; ``check`` is called with the metadata, and may raise whatever it
-    likes. `ModelError` if it does, or the file is missing, damaged or of another kind.
+    ``kind`` is "classifier" or "identifier"; ``check`` is called with the metadata, and may raise
+    whatever it likes. `ModelError` if it does, or the file is missing, damaged or of another kind.
     """
     known = read_metadata(path)
-    with _refusal(f"{path} is no {kind} that 'xrdclass {KINDS[kind]}' wrote"):
+    command = "train" if kind == "classifier" else "train-identifier"
+    with _refusal(f"{path} is no {kind} that 'xrdclass {command}' wrote"):
         if known["kind"] != kind:
             raise ValueError(f"it holds an {known['kind']}")
         names = known["names"]
@@ -110,20 +109,20 @@ def load_arrays(path) -> dict[str, np.ndarray]:
     Raises `ModelError` if there are none, or they are no plain finite numbers.
     """
     arrays, size = {}, 0
-    with _refusal(f"The network in {path} cannot be loaded"):
-        with zipfile.ZipFile(_content(path)) as archive:
-            for name in set(archive.namelist()) - {METADATA}:
-                content = _member(archive, name, MAX_BYTES - size)
-                size += len(content)
-                file = io.BytesIO(content)
-                np.lib.format.read_magic(file)
-                shape, _, kind = np.lib.format.read_array_header_1_0(file)
-                if kind != np.float32 or math.prod(shape) * 4 != len(content) - file.tell():
-                    raise ValueError(f"{ascii(name[:40])} is no array of plain numbers")
-                file.seek(0)
-                array = np.lib.format.read_array(file, allow_pickle=False)
-                arrays[name.removesuffix(".npy")] = array
-        _check_finite(arrays.values())
+    said = f"The network in {path} cannot be loaded"
+    with _refusal(said), zipfile.ZipFile(_content(path)) as archive:
+        for name in set(archive.namelist()) - {METADATA}:
+            content = _member(archive, name, MAX_BYTES - size)
+            size += len(content)
+            file = io.BytesIO(content)
+            np.lib.format.read_magic(file)
+            shape, _, kind = np.lib.format.read_array_header_1_0(file)
+            if kind != np.float32 or math.prod(shape) * 4 != len(content) - file.tell():
+                raise ValueError(f"{ascii(name[:40])} is no array of plain numbers")
+            file.seek(0)
+            arrays[name.removesuffix(".npy")] = np.lib.format.read_array(file, allow_pickle=False)
+        if not all(np.isfinite(array).all() for array in arrays.values()):
+            raise ValueError("its weights are not all finite")
     return arrays
 
 
@@ -140,7 +139,8 @@ def load_network(path, input_shape: tuple, output_shape: tuple):
         _check_network(_content(path))
         network = keras.saving.load_model(Path(path), compile=False, safe_mode=True)
         shapes = tuple(network.input_shape[1:]), tuple(network.output_shape[1:])
-        _check_finite(network.get_weights())
+        if not all(np.isfinite(weights).all() for weights in network.get_weights()):
+            raise ValueError("its weights are not all finite")
     if shapes != (input_shape, output_shape):
         expected = f"expected shapes {input_shape} and {output_shape}, found {shapes}"
         what = f"The network in {path} does not fit its own names and grid: {expected}"
@@ -184,11 +184,6 @@ def _member(archive: zipfile.ZipFile, name: str, limit: int) -> bytes:
         raise ValueError(f"{name} has more than {limit / 1e6:.0f} MB")
     with archive.open(member) as file:
         return file.read(member.file_size)  # and no more: what is longer has a wrong checksum
-
-
-def _check_finite(arrays) -> None:
-    if not all(np.isfinite(array).all() for array in arrays):
-        raise ValueError("its weights are not all finite")
 
 
 def _check_network(content: io.BytesIO) -> None:

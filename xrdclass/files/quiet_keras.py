@@ -19,11 +19,11 @@ def import_keras():
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("KERAS_BACKEND", "tensorflow")
     hidden = [m for m in ("pandas", "sklearn") if sys.modules.setdefault(m, None) is None]
-    sys.stderr.flush()
     kept = None
     try:
-        with contextlib.suppress(OSError), open(os.devnull, "w") as nowhere:
-            kept = os.dup(2)  # fails without an error stream
+        with contextlib.suppress(AttributeError, OSError), open(os.devnull, "w") as nowhere:
+            sys.stderr.flush()  # fails without an error stream
+            kept = os.dup(2)
             os.dup2(nowhere.fileno(), 2)
         import keras
         import tensorflow
