@@ -61,7 +61,7 @@ def _listed(text: str, at: int, said: dict[str, str | None], name: str) -> Found
     """The scan whose counts begin there; None if they are not as many as the header says."""
     start, *ends = (float(said[key]) for key in ("start", "step", "stop"))
     step, stop = sorted(ends)
-    row = text[at : at + 200].lstrip().partition("\n")[0].split()
+    row = text[at : at + 200].lstrip().partition("\n")[0].replace(",", " ").split()
     table = "more" in said and not said["more"] and len(row) == 3  # of three columns
     if table or not (0 < step <= (stop - start) / 9 and stop <= 180 and start >= -30):
         return None
