@@ -16,12 +16,11 @@ import threading
 import time
 import zipfile
 from dataclasses import replace
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import servers
 from load_script import load_script
 from tqdm import tqdm
 
@@ -53,8 +52,8 @@ def archive():
 ARCHIVE = archive()
 
 
-class Handler(BaseHTTPRequestHandler):
-    """Answers as the path says; a server's ``asked`` has every path in order."""
+class Handler(servers.Answers):
+    """Answers as the path says."""
 
     def do_GET(self):
         self.server.asked.append(self.path)
@@ -62,17 +61,11 @@ class Handler(BaseHTTPRequestHandler):
         with contextlib.suppress(OSError):
             getattr(self, "answer_" + self.path.split("/")[1], self.answer_none)(first)
 
-    def start(self, status, length, *headers):
-        self.send_response(status)
-        for key, value in (("Content-Length", length), *headers):
-            self.send_header(key, str(value))
-        self.end_headers()
-
     def answer_none(self, first):
-        self.start(404, 0)
+        self.answer(404)
 
     def answer_good(self, first, pause=0.0):
-        self.start(200, len(ARCHIVE))
+        self.answer(200, b"", len(ARCHIVE))
         for at in range(0, len(ARCHIVE), 8192):
             self.wfile.write(ARCHIVE[at : at + 8192])
             time.sleep(pause)
@@ -81,11 +74,10 @@ class Handler(BaseHTTPRequestHandler):
         if not self.server.singles:
             return self.answer_none(first)
         content = PATTERNS[self.path.split("/")[2]]
-        self.start(200, len(content))
-        self.wfile.write(content)
+        self.answer(200, content)
 
     def answer_endless(self, first):
-        self.start(200, 10**9)
+        self.answer(200, b"", 10**9)
         for _ in range(1000):
             self.wfile.write(bytes(100_000))
             self.server.sent += 1
@@ -98,50 +90,38 @@ class Handler(BaseHTTPRequestHandler):
         time.sleep(3)
 
     def answer_stuck(self, first):
-        self.start(200, len(ARCHIVE))
-        self.wfile.write(ARCHIVE[:10_000])
+        self.answer(200, ARCHIVE[:10_000], len(ARCHIVE))
         time.sleep(3)
 
     def answer_loop(self, first):
-        self.start(302, 0, ("Location", self.path))
+        self.answer(302, Location=self.path)
 
     def answer_busy(self, first):
         if first:
-            self.start(503, 0)
+            self.answer(503)
         else:
             self.answer_good(first)
 
     def answer_broken(self, first):
         if first:
-            self.start(200, len(ARCHIVE))
-            self.wfile.write(ARCHIVE[:10_000])
+            self.answer(200, ARCHIVE[:10_000], len(ARCHIVE))
         else:
             self.answer_good(first)
 
     def answer_failing(self, first):
-        self.start(500, 0)
-
-    def log_message(self, *_):
-        pass
+        self.answer(500)
 
 
 def bound_server():
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads, server.asked, server.singles, server.sent = True, [], False, 0
-    server.url = f"http://127.0.0.1:{server.server_address[1]}"
+    server = servers.bound(Handler)
+    server.singles, server.sent = False, 0
     return server
 
 
 @pytest.fixture
 def server(monkeypatch):
-    for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr("pooch.core.time", SimpleNamespace(sleep=lambda seconds: None))
-    running = bound_server()
-    threading.Thread(target=running.serve_forever, args=(0.01,), daemon=True).start()
-    yield running
-    running.shutdown()
-    running.server_close()
+    with servers.running(monkeypatch, bound_server) as running:
+        yield running
 
 
 def fetch_entries(url, cache, how, **options):

@@ -4,14 +4,12 @@ import hashlib
 import io
 import json
 import os
-import threading
 import zipfile
 from dataclasses import replace
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import servers
 
 from xrdclass import rruff
 from xrdclass.errors import DataError, DownloadError
@@ -60,29 +58,8 @@ def cache(tmp_path):
 
 @pytest.fixture
 def server(monkeypatch):
-    """An HTTP server; ``answers[path] = (status, content, stated length or None)``."""
-    monkeypatch.setattr("pooch.core.time", SimpleNamespace(sleep=lambda seconds: None))
-    answers, asked = {}, []
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self):
-            asked.append(self.path)
-            status, content, length = answers.get(self.path, (404, b"not here", None))
-            self.send_response(status)
-            self.send_header("Content-Length", str(length or len(content)))
-            self.end_headers()
-            self.wfile.write(content)
-
-        def log_message(self, *_):
-            pass
-
-    running = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=running.serve_forever, daemon=True).start()
-    running.answers, running.asked = answers, asked
-    running.url = f"http://127.0.0.1:{running.server_address[1]}"
-    yield running
-    running.shutdown()
-    running.server_close()
+    with servers.running(monkeypatch) as running:
+        yield running
 
 
 def records(*changes):

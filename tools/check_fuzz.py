@@ -255,7 +255,7 @@ def samples() -> dict[str, list[bytes]]:
         "xrdml": [xrdml()],
     }
     files = {kind: [text.encode() for text in found] for kind, found in texts.items()}
-    files["csv"] += [("Prüfstück\n" + comma).encode("utf-16")]
+    files["csv"] += [comma.replace(";", ",").encode(), ("Prüfstück\n" + comma).encode("utf-16")]
     files |= {kind: [text.encode() for text in found] for kind, found in listings().items()}
     files["brml"] = [zipped(brml_members())]
     files["rasx"] = [zipped(rasx_members())]

@@ -39,10 +39,10 @@ lesson  module                 holds
 
 `files` holds all that trusts neither disk nor network, which no lesson opens: files.writing,
 files.downloads, files.wavelengths, files.reading, files.columns, files.text, files.listings,
-files.instruments, files.space_groups, files.cif, files.cif_writing, files.quiet_keras,
-files.networks and files.kept_runs.  It knows nothing of the other modules but
-errors, and any of them may ask it.  `exercises` holds what the checks of each lesson's exercises
-say, in lesson_01 to lesson_10; none of the other modules asks for it.
+files.instruments, files.cif, files.cif_writing, files.quiet_keras, files.networks and
+files.kept_runs.  It knows nothing of the other modules but errors, and any of them may ask it.
+`exercises` holds what the checks of each lesson's exercises say, in lesson_01 to lesson_10; none
+of the other modules asks for it.
 """
 
 __version__ = "0.1.0"

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 
 from .errors import PhaseError
 from .files.cif import download_cod, read_cif
-from .files.cif_writing import CrystalData, cif_text, write_cifs
+from .files.cif_writing import CrystalData, write_cifs
 
 if TYPE_CHECKING:
     from pymatgen.core import Structure
 
-__all__ = ["CrystalData", "Phase", "cif_text", "download_cod", "find_cifs", "load_phases"]
+__all__ = ["CrystalData", "Phase", "download_cod", "find_cifs", "load_phases"]
 __all__ += ["read_cif", "write_cifs", "CIF_FOLDER", "MINERALS_FOLDER", "ZIRCONIA_FOLDER"]
 
 #: The five TiO2 phases. The numbers are the cited authors' own; these files are their one source.
@@ -76,7 +76,6 @@ def find_cifs(folder=None) -> list[Path]:
         raise PhaseError(f"The folder {folder} holds no .cif file; put one a phase into it.")
     paths.sort(key=lambda p: (p.stem.lower(), p.stem))
     stems = [p.stem.lower() for p in paths]
-    for one, other in zip(stems, stems[1:], strict=False):
-        if one == other:
-            raise PhaseError(f"Two CIF files in {folder} are called {one!r}; rename one of them.")
+    if twice := [stem for stem in stems if stems.count(stem) > 1]:
+        raise PhaseError(f"Two CIF files in {folder} are called {twice[0]!r}; rename one of them.")
     return paths

@@ -153,12 +153,8 @@ def stand_in(entry: Entry, seed: int = 0) -> RruffPattern:
     seeds = np.random.SeedSequence([seed, zlib.crc32(entry.rruff_id.encode())]).generate_state(2)
     caglioti = ((0.005, 0.015), (-0.008, -0.002), (0.004, 0.01))
     shape = {"profile": "voigt", "eta": (0.3, 0.7), "k_alpha2": True, "caglioti": caglioti}
-    sample = {
-        "strain": 0.004,
-        "texture": 0.4,
-        "domain_size": (30, 80),
-        "displacement": (0.18, 0.25),
-    }
+    sample = {"strain": 0.004, "texture": 0.4, "domain_size": (30, 80)}
+    sample["displacement"] = (0.18, 0.25)
     noise = Noise(air=(0, 0.1), background=(0.02, 0.1), hump=(0, 0.02), counts=(500, 6000))
     clean = simulate([phase], 1, Variation(**sample, **shape), seed=int(seeds[0]))
     noisy = add_noise(clean, noise, int(seeds[1]))

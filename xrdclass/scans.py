@@ -24,8 +24,7 @@ class Scan:
 
     Attributes
     ----------
-    two_theta : float64 array, shape (n,), degrees, finite, strictly increasing
-    intensity : float64 array, shape (n,), finite, counts or any other unit
+    two_theta, intensity : float64, (n,), finite: degrees, increasing; counts or another unit
     name : the file's name without its ending, or any other title
     path : the file, if there is one
     wavelength : Å, None if nobody states it
@@ -57,10 +56,8 @@ class Scan:
         object.__setattr__(self, "warnings", tuple(self.warnings))
         x, y = self.two_theta, self.intensity
         if x.ndim != 1 or x.shape != y.shape or x.size == 0:
-            raise ScanError(
-                "A scan needs one intensity for each angle; "
-                f"got arrays of the shapes {x.shape} and {y.shape}."
-            )
+            shapes = f"arrays of the shapes {x.shape} and {y.shape}"
+            raise ScanError(f"A scan needs one intensity for each angle; got {shapes}.")
         if not (np.isfinite(x).all() and np.isfinite(y).all()):
             raise ScanError("A scan's numbers must be finite; got NaN or infinity. Remove them.")
         if (np.diff(x) <= 0).any():
@@ -112,16 +109,14 @@ def parse_scan(content: bytes, path, wavelength=None, axis=None, columns=None, s
             length = _length(one.wavelength if wavelength is None else wavelength, one.warnings)
             if axis in ("q", "q_nm", "d") and length is None:
                 length = radiation("Cu").mean  # d stays what it is, whatever it is shown with
-            two_theta, intensity = one.x, one.y
+            two_theta = _by_bragg(one.x, axis, length)
             if axis != "2theta":
-                two_theta = _by_bragg(two_theta, axis, length)
                 instead = " Say axis='2theta' (--axis) if it was 2θ." if axis == "theta" else ""
                 one.warnings.append(f"Its axis, {AXES[axis]}, was converted to 2θ.{instead}")
-            two_theta, intensity = reading.ordered(two_theta, intensity)
+            two_theta, intensity = reading.ordered(two_theta, one.y)
     except NotAScan as problem:
         found = " ".join(problem.found.split())  # on one line, whatever stands in the file
-        message = f"{path}: expected {EXPECTED}; found {found}. {problem.advice}."
-        raise ScanError(message) from None
+        raise ScanError(f"{path}: expected {EXPECTED}; found {found}. {problem.advice}.") from None
     # The file's name without its ending, as text that can be shown, whatever its bytes are.
     name = os.fsencode(path.stem).decode("utf-8", "replace")
     notes = [*one.warnings, *reading.oddities(two_theta, intensity)]
@@ -142,7 +137,7 @@ def _length(value, notes: list[str]) -> float | None:
 
 def _by_bragg(values: np.ndarray, axis: str, wavelength: float) -> np.ndarray:
     """2θ in degrees, from λ = 2 d sin θ and q = 2π/d; NaN where the wavelength cannot reach."""
-    if axis == "theta":
-        return 2 * values
+    if axis in ("theta", "2theta"):
+        return values * (2 if axis == "theta" else 1)
     d = values if axis == "d" else 2 * np.pi / values * (10 if axis == "q_nm" else 1)
     return np.degrees(2 * np.arcsin(wavelength / (2 * d)))

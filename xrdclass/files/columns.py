@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from .reading import MIN_POINTS, Found, NotAScan, goes_back
+from .reading import MIN_POINTS, Found, NotAScan, goes_back, refuse_if
 
 _MAX_LINE = 2000  # characters
 #: What the name of a column says that it holds: the first that fits.
@@ -27,7 +27,6 @@ _NAMES = [
     ("other", r"wave ?length|\bnm\b|^r($|[\s_]*[\[(])|\bmm\b|chan|m/z|\btof\b|potential|voltage"),
     ("x", r"^x$"),
 ]
-_NAMES = [(kind, re.compile(pattern, re.IGNORECASE)) for kind, pattern in _NAMES]
 _AXES = ("2theta", "x", "q", "d", "theta", "other", "aside")  # the first of these that there is
 _NO_NAME = re.compile(r"^[\d.,+-]+$|=|\d[.,]\d\d")
 _GENERAL = re.compile(r"\W*(?:int\w*|counts?|cps|cts|[iy]|[yi]_?obs)\W*", re.IGNORECASE)
@@ -37,7 +36,7 @@ _CHOOSE = "Choose two of these with columns=(X, Y) (--columns X Y)"
 
 def _kind(name: str) -> str:
     name = " ".join(re.sub(r"[<>\"'*{}\\$^]", " ", name).split())
-    return next((kind for kind, pattern in _NAMES if pattern.search(name)), "")
+    return next((kind for kind, pattern in _NAMES if re.search(pattern, name, re.I)), "")
 
 
 def names(header: list[str], width: int, wanted=()) -> list[str]:
@@ -51,15 +50,15 @@ def names(header: list[str], width: int, wanted=()) -> list[str]:
         line = re.sub(r"<\s*([^<>]*?)\s*>", r"\1", line).strip("\t;, ")
         tight = re.sub(r"\s+(?=[\[(])|(?<=2) (?=th)", "", line)  # units belong to their names
         for separator in ("\t", ";", ",", r"\s{2,}", r"\s+"):
-            named = re.split(separator, tight if separator == r"\s+" else line)
-            named = [name.strip(' "') for name in named]
+            words = separator == r"\s+"
+            named = [name.strip(' "') for name in re.split(separator, tight if words else line)]
             kinds = [_kind(name) for name in named]
             if not 1 < len(named) <= width or any(map(_NO_NAME.search, named)):
                 continue
             full = len(named) == width
             both = "intensity" in kinds and (full or "" not in kinds)
             # Two words may be any remark: they name columns only if one speaks of intensities.
-            first = full and kinds[0] in _AXES[: 2 if separator == r"\s+" else 6]
+            first = full and kinds[0] in _AXES[: 2 if words else 6]
             asked = wanted and {str(w).lower() for w in wanted} <= set(map(str.lower, named))
             if "peaks" in kinds or both or first or asked:
                 return named
@@ -75,80 +74,74 @@ def scans(words: list[list[str]], names: list[str], chosen=None) -> list[Found]:
         except ValueError:
             raise NotAScan(f"text among the numbers of column {place + 1}") from None
 
-    titles = names + [f"column {i + 1}" for i in range(len(names), len(words))]
-    kinds = [_kind(name) for name in names] + [""] * (len(words) - len(names))
-    notes: list[str] = []
+    width, notes = len(words), []
+    titles = names + [f"column {i + 1}" for i in range(len(names), width)]
+    kinds = [_kind(name) for name in names] + [""] * (width - len(names))
+    axes = {*kinds} & {*_AXES[:-1]}
     if chosen:
-        pairs = [tuple(_place(column, names, len(words)) for column in chosen)]
+        places = {str(i + 1): i for i in range(width)}
+        places |= {name.lower(): i for i, name in reversed([*enumerate(names)])}
+        asked = [str(column).strip() for column in chosen]
+        known = f", named {', '.join(map(ascii, names[:12]))}" if names else ""
+        for word in asked:
+            what = f"{width} columns{known}, none of them {ascii(word[:40])}"
+            refuse_if(word.lower() not in places, what, _CHOOSE)
+        pairs = [tuple(places[word.lower()] for word in asked)]
     elif "peaks" in kinds:
         name = ascii(names[kinds.index("peaks")])
         raise NotAScan(f"a list of peaks: a column is named {name}", "Give a whole scan")
-    elif {*kinds} & {*_AXES[:-1]} or (names and kinds[0] in ("", "aside")):
-        if kinds[0] == "" and not {*kinds} & {*_AXES[:-1]}:
-            kinds[0] = "x"
+    elif axes or (names and kinds[0] in ("", "aside")):
+        kinds[0] = kinds[0] or ("" if axes else "x")
         pairs = _named(kinds, names, notes)
     else:
-        pairs = _unnamed(numbers, len(words), notes)
+        pairs = _unnamed([numbers(i) for i in range(min(width, 12))], width, notes)
     found = []
     for i, j in pairs:
-        x, y, axis = numbers(i), numbers(j), kinds[i] if kinds[i] in _AXES else ""
+        x, y, axis, title = numbers(i), numbers(j), kinds[i], titles[i]
         if axis == "q":
-            unit = titles[i][1:].lower().replace("⁻", "-")
-            if not (per_nm := "nm" in unit or "nanom" in unit) and not _PER_ANGSTROM.search(unit):
-                axis = f"q without a unit ({titles[i]})"
-            axis = "q_nm" if per_nm else axis
-        elif axis in ("x", "other", "aside"):
-            axis = "" if axis == "x" else titles[i]
+            unit = title[1:].lower().replace("⁻", "-")
+            other = "q" if _PER_ANGSTROM.search(unit) else f"q without a unit ({title})"
+            axis = "q_nm" if re.search("nm|nanom", unit) else other
+        elif axis not in ("2theta", "d", "theta"):
+            axis = title if axis in ("other", "aside") else ""
         there = ~(np.isnan(x) & np.isnan(y))  # the longest of scans beside each other has more
         one = Found(x[there], y[there], axis, label=titles[j], warnings=list(notes))
-        one.source = f"columns {i + 1} ({titles[i]}) and {j + 1} ({titles[j]})"
+        one.source = f"columns {i + 1} ({title}) and {j + 1} ({titles[j]})"
         for kind in {"d", "q"} & {*kinds} if axis in ("", "2theta") else ():
-            # Bragg's law: both together tell the wavelength.
-            beside = numbers(kinds.index(kind))
+            beside = numbers(kinds.index(kind))  # which tells the wavelength, by Bragg's law
             each = 2 * (beside if kind == "d" else 2 * np.pi / beside) * np.sin(np.radians(x / 2))
             middle = float(np.nanmedian(each))
             if 0.3 < middle < 3 and np.ptp(np.nanquantile(each, [0.1, 0.9])) < 1e-3:
                 one.wavelength = round(middle, 5)
-        found += _parted(one)
+        # Scans below each other part where the angles go back, unless they are out of order.
+        ends = [0, *goes_back(one.x), one.x.size]
+        parts = [slice(*part) for part in zip(ends, ends[1:], strict=False)]
+        short = np.diff(ends).min() < MIN_POINTS
+        found += [one] if short else [replace(one, x=one.x[p], y=one.y[p]) for p in parts]
     return found
-
-
-def _place(column, names: list[str], width: int) -> int:
-    """The index of a column by its number, from 1, or its name."""
-    text = str(column).strip()
-    same = [i for i, name in enumerate(names) if name.lower() == text.lower()]
-    place = same[0] if same else int(text) - 1 if text.isdecimal() and len(text) < 4 else -1
-    if not 0 <= place < width:
-        known = f", named {', '.join(map(ascii, names[:12]))}" if names else ""
-        raise NotAScan(f"{width} columns{known}, none of them {ascii(text[:40])}", _CHOOSE)
-    return place
 
 
 def _named(kinds: list[str], names: list[str], notes: list[str]) -> list[tuple[int, int]]:
     """Axis and intensity of each scan, by what the names of the columns say."""
     axis = min((kind for kind in kinds if kind in _AXES), key=_AXES.index)
     axes = [i for i, kind in enumerate(kinds) if kind == axis]
-    counts = [i for i, kind in enumerate(kinds) if kind == "intensity"]
     free = [i for i, kind in enumerate(kinds) if kind == "" and i != axes[0]]
-    named = [i for i in free if i < len(names)]
-    counts = counts or named or free[:1]
-    if not counts:
-        known = ", ".join(map(ascii, names[:12]))
-        raise NotAScan(f"columns named {known}, none of intensities", _CHOOSE)
+    counts = [i for i, kind in enumerate(kinds) if kind == "intensity"]
+    counts = counts or [i for i in free if i < len(names)] or free[:1]
+    known = ", ".join(map(ascii, names[:12]))
+    refuse_if(not counts, f"columns named {known}, none of intensities", _CHOOSE)
     if len(axes) > 1 and len(counts) >= len(axes):
         return [(max([a for a in axes if a < i], default=axes[0]), i) for i in counts]
-    general = [i for i in counts if i < len(names) and _GENERAL.fullmatch(names[i])]
-    if len(counts) > 1 and general:
-        counts = general[:1]
     if len(axes) > 1:
         notes.append(f"Of the columns of angles, {ascii(names[axes[0]])} was taken.")
-    return [(axes[0], i) for i in counts]
+    general = [i for i in counts if i < len(names) and _GENERAL.fullmatch(names[i])]
+    return [(axes[0], i) for i in general[:1] or counts]
 
 
-def _unnamed(numbers, width: int, notes: list[str]) -> list[tuple[int, int]]:
-    """Axis and intensity of each scan, by what the numbers can be."""
-    values = [numbers(i) for i in range(min(width, 12))]
-    ways = [_way(column) for column in values]
+def _unnamed(values: list[np.ndarray], width: int, notes: list[str]) -> list[tuple[int, int]]:
+    """Axis and intensity of each scan, by what the numbers of the first columns can be."""
+    only = [{*np.sign(np.diff(column))} in ({1}, {-1}) for column in values]
+    ways = [one and abs(v).max() <= 180 for one, v in zip(only, values, strict=True)]
     start = 0
     if width > 2 and ways[1] and values[0][0] in (0, 1) and set(np.diff(values[0])) == {1}:
         start = 1
@@ -165,18 +158,3 @@ def _unnamed(numbers, width: int, notes: list[str]) -> list[tuple[int, int]]:
         notes.append(f"Column {y + 1} is constant; column {y + 2} was taken for the intensities.")
         y += 1
     return [(start, y)]
-
-
-def _way(values: np.ndarray) -> bool:
-    """Whether numbers only increase, or only decrease, within 0 to 180."""
-    steps = np.diff(values)
-    return bool((steps > 0).all() or (steps < 0).all()) and bool(abs(values).max() <= 180)
-
-
-def _parted(one: Found) -> list[Found]:
-    """The scans that stand below each other, where the angles go back to where they began."""
-    ends = [0, *goes_back(one.x), one.x.size]
-    parts = list(zip(ends, ends[1:], strict=False))
-    if min(b - a for a, b in parts) < MIN_POINTS:  # out of order, as its check will say
-        return [one]
-    return [replace(one, x=one.x[a:b], y=one.y[a:b]) for a, b in parts]

@@ -37,16 +37,9 @@ class UnreachableError(DownloadError):
 def fetch(url, path, progress=False, timeout=30.0, sha256="", seconds=600.0) -> None:
     """Download one address, at the second attempt if need be; a file appears once it is complete.
 
-    Parameters
-    ----------
-    timeout : seconds without an answer or a further piece
-    sha256 : what the file must have, "" if that is not known
-    seconds : after which no further piece is taken
-
-    Raises
-    ------
-    DownloadError
-        If that fails; `UnreachableError` if there was no answer.
+    ``timeout`` are seconds without an answer or a further piece, ``seconds`` those after which no
+    further piece is taken; ``sha256`` is what the file must have, "" if that is not known. Raises
+    `DownloadError` if that fails; `UnreachableError` if there was no answer.
     """
     import pooch
     import requests
@@ -62,14 +55,14 @@ def fetch(url, path, progress=False, timeout=30.0, sha256="", seconds=600.0) -> 
                 raise TimeoutError
             super().update(n)
 
-    bar = Bar(total=1, unit="B", unit_scale=True, disable=not progress, leave=False)
     timeout = min(timeout, seconds / 2)  # two attempts
-    load = pooch.HTTPDownloader(bar, timeout=(min(timeout, 5), timeout))  # to connect, to answer
     pooch.get_logger().setLevel("ERROR")  # it would tell of each attempt
     known, urls = {path.name: sha256 or None}, {path.name: url}
     files = pooch.create(path.parent, "", registry=known, urls=urls, retry_if_failed=1)
     try:
-        files.fetch(path.name, downloader=load)
+        with Bar(total=1, unit="B", unit_scale=True, disable=not progress, leave=False) as bar:
+            waits = (min(timeout, 5), timeout)  # to connect, to answer
+            files.fetch(path.name, downloader=pooch.HTTPDownloader(bar, timeout=waits))
     except TimeoutError:
         raise DownloadError(f"{url} took more than {round(seconds, 1):g} s") from None
     except requests.HTTPError as error:
@@ -80,8 +73,6 @@ def fetch(url, path, progress=False, timeout=30.0, sha256="", seconds=600.0) -> 
         raise DownloadError(f"{url} could not be fetched ({type(error).__name__})") from None
     except ValueError:  # pooch's word for a wrong checksum
         raise DownloadError(f"{url} did not send what was asked for: another SHA-256") from None
-    finally:
-        bar.close()
 
 
 def fill(folder, entries, fault, progress=True, seconds=600.0, archives=None, timeout=30.0):
@@ -95,25 +86,18 @@ def fill(folder, entries, fault, progress=True, seconds=600.0, archives=None, ti
     archives : {address: checksum} of zip files, by default `ARCHIVES`. One with a checksum holds a
         JSON list of records with ``##RRUFFID``, ``x`` and ``y``; others files named by their ID
 
-    Returns {ID: file} of what the folder holds now, and a list of what went wrong.
-
-    Raises
-    ------
-    DownloadError
-        If the folder cannot be written to.
+    Returns {ID: file} of what the folder holds now, and a list of what went wrong; raises
+    `DownloadError` if the folder cannot be written to.
     """
     end, found, problems, silent = time.monotonic() + seconds, {}, [], []
     archives = (ARCHIVES if archives is None else archives).items()
     archived = [entry for entry in entries if re.match(r"[A-Z]\d{6}", entry.rruff_id)]
     sources = [(url, known, _records if known else _members, archived) for url, known in archives]
-    sources += [(entry.url, entry.sha256, _single, [entry]) for entry in entries if entry.url]
+    sources += [(entry.url, entry.sha256, None, [entry]) for entry in entries if entry.url]
 
     def check(content, entry, name):
         known = entry.sha256 and hashlib.sha256(content).hexdigest() == entry.sha256
         return None if known else fault(content, entry.rruff_id, name)
-
-    def keep(content, path):
-        return write_safely(path, lambda file: file.write(content), overwrite=True)
 
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -128,18 +112,19 @@ def fill(folder, entries, fault, progress=True, seconds=600.0, archives=None, ti
                 host, left = urlsplit(url).hostname, end - time.monotonic()
                 if not wanted or left <= 0 or host in silent:
                     continue
-                path, alone = Path(work, str(number)), read is _single
-                left = left if alone else left / 2
+                path, left = Path(work, str(number)), left / (2 if read else 1)
                 stop = time.monotonic() + left
                 try:
-                    fetch(url, path, progress and not alone, timeout, sha256, left)
-                    for content, entry, name in read(path, wanted, stop):
+                    fetch(url, path, progress and bool(read), timeout, sha256, left)
+                    single = ((path.read_bytes(), entry, entry.file) for entry in some)
+                    for content, entry, name in read(path, wanted, stop) if read else single:
                         if entry.rruff_id in found:
                             continue
                         if error := check(content, entry, name):
                             problems.append(f"{url} did not send what was asked for: {error}")
-                        else:
-                            found[entry.rruff_id] = keep(content, folder / name)
+                            continue
+                        found[entry.rruff_id] = folder / name
+                        write_safely(folder / name, content, overwrite=True)
                 except UnreachableError:
                     silent.append(host)
                 except DownloadError as error:
@@ -147,18 +132,13 @@ def fill(folder, entries, fault, progress=True, seconds=600.0, archives=None, ti
                 except _NO_ARCHIVE as error:
                     problems.append(f"{url} sent no whole archive ({error})")
     except (OSError, DataError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise DownloadError(
-            f"The cache folder {folder} cannot be written to: {reason}. "
-            "Choose another folder, or make this one writable."
-        ) from None
+        what = f"The cache folder {folder} cannot be written to"
+        reason = getattr(error, "strerror", None) or str(error).rstrip(".")
+        advice = "Choose another folder, or make this one writable."
+        raise DownloadError(f"{what}: {reason}. {advice}") from None
     over = [f"the {seconds:g} s were over"] if time.monotonic() > end else []
     over += [f"{', '.join(silent)} could not be reached"] if silent else []
     return found, list(dict.fromkeys(over + problems))
-
-
-def _single(path: Path, wanted: dict, end: float):
-    yield from ((path.read_bytes(), entry, entry.file) for entry in wanted.values())
 
 
 def _members(path: Path, wanted: dict, end: float):

@@ -12,68 +12,47 @@ import io
 import re
 import struct
 import zipfile
+from collections.abc import Iterator
 from xml.etree import ElementTree
 
 import numpy as np
 
-from . import text
-from .reading import (
-    MAX_CONTENT,
-    MAX_POINTS,
-    MAX_SCANS,
-    Found,
-    NotAScan,
-    bounded,
-    damage_means,
-    stepped,
-    too_long,
-)
+from . import reading, text
+from .reading import MAX_CONTENT, MAX_POINTS, Found, NotAScan, limit, refuse_if, stepped
 
 _OTHERS = {  # how a file begins that is no scan, and what it then is
     b"\xd0\xcf\x11\xe0": "an old Excel or other Office file, to be saved as .xlsx or .csv",
     b"%PDF": "a PDF document",
-    b"\x89PNG": "a picture",
-    b"\xff\xd8\xff": "a picture",
+    **dict.fromkeys((b"\x89PNG", b"\xff\xd8\xff"), "a picture"),
     b"\x89HDF": "an HDF5 or NeXus file",
     b"SQLite": "a database",
     b"HR-XRDRAW": "an old Philips binary file",
 }
+_TYPE = "{http://www.w3.org/2001/XMLSchema-instance}type"
 _TWO_THETA = re.compile(r"2\s*-?\s*th|two\s*th|2θ|gonio|coupled|detector|^$", re.IGNORECASE)
 
 
 def read(content: bytes, columns=None) -> list[Found] | None:
     """The scans of an instrument's file, by what it holds and not by its ending; None for text.
 
-    Raises
-    ------
-    NotAScan
-        If it is damaged, or holds something else.
+    Raises `NotAScan` if it is damaged, or holds something else.
     """
     for start, what in _OTHERS.items():
         if content.startswith(start):
             raise NotAScan(what)
     if content[:2] == b"PK":
-        with damage_means("an archive"):
+        with reading.damage_means("an archive"):
             return _archive(content, columns)
-    kind, reader = ".raw", _RAW.get(content[:4])
+    kind, reader = "a .raw file", _RAW.get(content[:4])
     if b"<xrdMeasurements" in content[:4096].replace(b"\0", b""):
-        kind, reader = ".xrdml", _xrdml
+        kind, reader = "an .xrdml file", _xrdml
     if not reader:
         return None
-    if len(content) > MAX_CONTENT:
-        raise too_long(f"{len(content) / 1e6:.0f} MB of data")
-    with damage_means(f"an {kind} file" if kind == ".xrdml" else f"a {kind} file"):
-        if found := reader(content):
-            return found
-        raise NotAScan(f"a {kind} file without a scan", "Export the scan again")
-
-
-def _axis(name: str) -> str:
-    """The axis of a scan by the name that an instrument gives it."""
-    return "2theta" if _TWO_THETA.search(name) else name
-
-
-# XML
+    limit(len(content), "bytes of data", MAX_CONTENT)
+    with reading.damage_means(kind):
+        found = list(reader(content))
+        refuse_if(not found, f"{kind} without a scan", "Export the scan again")
+        return found
 
 
 class _PlainTree(ElementTree.TreeBuilder):
@@ -84,15 +63,19 @@ class _PlainTree(ElementTree.TreeBuilder):
 
 
 def _tree(content: bytes) -> ElementTree.Element:
-    if max(content.count(b"<"), content.count(b"<\0")) > MAX_POINTS:
-        raise too_long("XML of very many elements")
+    limit(max(content.count(b"<"), content.count(b"<\0")), "elements of XML")
     return ElementTree.fromstring(content, ElementTree.XMLParser(target=_PlainTree()))
 
 
-def _numbers(text: str | None) -> np.ndarray:
-    words = (text or "").split()
-    if len(words) > MAX_POINTS:
-        raise too_long(f"{len(words)} numbers")
+def _axis(name: str) -> str:
+    """The axis of a scan by the name that an instrument gives it."""
+    return "2theta" if _TWO_THETA.search(name) else name
+
+
+def _numbers(element, name: str) -> np.ndarray:
+    """The numbers in the first element of this name inside another, none if there is none."""
+    words = (element.findtext(f"{{*}}{name}") or "").split()
+    limit(len(words), "numbers")
     return np.array(words, dtype=float)
 
 
@@ -104,8 +87,12 @@ def _wavelength(tree: ElementTree.Element, length: str, anode: str) -> float | s
     return tree.findtext(f".//{{*}}{anode}")
 
 
-def _xrdml(content: bytes) -> list[Found]:
-    found = []
+def _need_degrees(unit: str | None, name: str) -> None:
+    if unit not in (None, name):
+        raise NotAScan(f"angles in {ascii(unit[:20])} instead of degrees")
+
+
+def _xrdml(content: bytes) -> Iterator[Found]:
     for measurement in _tree(content).iterfind("{*}xrdMeasurement"):
         wavelength = _wavelength(measurement, "kAlpha1", "anodeMaterial")
         for scan in measurement.iterfind("{*}scan"):
@@ -113,16 +100,16 @@ def _xrdml(content: bytes) -> list[Found]:
             if points is None:
                 raise NotAScan("an .xrdml file without dataPoints, as no instrument writes it")
             # Counts are what was counted; intensities have the attenuator's factor in them.
-            if (y := points.findtext("{*}intensities")) is None:
-                factors = points.findtext("{*}beamAttenuationFactors")
-                counts = _numbers(points.findtext("{*}counts")) * _numbers(factors or "1")
-            else:
-                counts = _numbers(y)
+            counts = _numbers(points, "intensities")
+            if points.find("{*}intensities") is None:
+                counts = _numbers(points, "counts")
+                if (factors := _numbers(points, "beamAttenuationFactors")).size:
+                    counts = counts * factors
             one = Found(np.arange(counts.size), counts, "fixed angles", wavelength, source=".xrdml")
             for axis in points.iterfind("{*}positions"):
                 if axis.get("axis") == "2Theta" and axis.find("{*}commonPosition") is None:
                     _need_degrees(axis.get("unit"), "deg")
-                    one.axis, one.x = "2theta", _numbers(axis.findtext("{*}listPositions"))
+                    one.axis, one.x = "2theta", _numbers(axis, "listPositions")
                     if not one.x.size:
                         ends = (float(axis.findtext(f"{{*}}{e}Position")) for e in ("start", "end"))
                         one.x = np.linspace(*ends, counts.size)
@@ -130,69 +117,45 @@ def _xrdml(content: bytes) -> list[Found]:
                 one.axis = name
             if scan.get("status") == "Aborted":
                 one.warnings.append("The file says that the run was aborted.")
-            found.append(one)
-    return found
-
-
-def _need_degrees(unit: str | None, name: str) -> None:
-    if unit not in (None, name):
-        raise NotAScan(f"angles in {ascii(unit[:20])} instead of degrees")
-
-
-# Archives
+            yield one
 
 
 class _Archive(zipfile.ZipFile):
     """A .zip archive, of which only so much is unpacked."""
 
-    left = 3 * MAX_CONTENT
+    unpacked_bytes = 0
 
     def unpacked(self, name: str) -> bytes:
-        member = self.getinfo(name)
         # Other methods unpack a block at once, whatever its size.
-        if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-            raise NotAScan("an archive packed in an unusual way", "Unpack and pack it as .zip")
-        with self.open(member) as file:
-            content = bounded(file)
-        self.left -= len(content)
-        if self.left < 0:
-            raise too_long("an archive of many scans")
+        usual = self.getinfo(name).compress_type in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+        refuse_if(not usual, "an archive packed in an unusual way", "Unpack and pack it as .zip")
+        with self.open(name) as file:
+            content = reading.bounded(file)
+        self.unpacked_bytes += len(content)
+        limit(self.unpacked_bytes, "bytes unpacked of an archive", 3 * MAX_CONTENT)
         return content
 
 
-#: The part of an archive that has the scans, another that tells its kind, and what it then is.
-_PARTS = (
-    (r"RawData\d+\.xml$", "DataContainer", ".brml archive"),
-    (r"Profile\d+\.txt$", "MesurementConditions", ".rasx archive"),
-    (r"worksheets/sheet\d+\.xml$", "xl/", "Excel workbook"),
-)
-
-
 def _archive(content: bytes, columns) -> list[Found]:
-    if content.count(b"PK\1\2") > 10_000:  # so many members fill the memory
-        raise NotAScan("an archive of very many files", "Unpack it")
+    limit(content.count(b"PK\1\2"), "files in an archive", 10_000)  # more fill the memory
     with _Archive(io.BytesIO(content)) as archive:
         names = sorted(archive.namelist(), key=lambda name: (len(name), name))
-        for part, sign, kind in _PARTS:
+        for part, reader, sign, kind in _PARTS:
             if parts := [name for name in names if re.search(part, name)]:
-                if part.startswith("work"):
-                    return _workbook(archive, parts, columns)
-                return [(_brml if part[0] == "R" else _rasx)(archive, name) for name in parts]
-            if any(sign in name for name in names):
-                what = f"a damaged {kind} without the part that holds the counts"
-                raise NotAScan(what, "Copy it from the instrument again, or export it as .xy")
+                if reader:
+                    return [reader(archive, name) for name in parts]
+                return _workbook(archive, parts, columns)
+            what = f"a damaged {kind} without the part that holds the counts"
+            advice = "Copy it from the instrument again, or export it as .xy"
+            refuse_if(any(sign in name for name in names), what, advice)
     raise NotAScan("a .zip archive of other files", "Unpack it and name the scan in it")
-
-
-_TYPE = "{http://www.w3.org/2001/XMLSchema-instance}type"
 
 
 def _brml(archive: _Archive, name: str) -> Found:
     """Each Datum holds columns: time, absorber, axes that move, counters."""
     tree = _tree(archive.unpacked(name))
     routes = [r for r in tree.iterfind(".//{*}DataRoute") if r.find("{*}Datum") is not None]
-    if not routes:
-        raise NotAScan("a .brml archive without counts", "Measure or export it again")
+    refuse_if(not routes, "a .brml archive without counts", "Measure or export it again")
     route = next((r for r in routes if r.get("RouteFlag") == "Final"), routes[0])
     table = np.array([(d.text or "").split(",") for d in route.iterfind("{*}Datum")], dtype=float)
     start: dict[str, int] = {}
@@ -201,8 +164,8 @@ def _brml(archive: _Archive, name: str) -> Found:
         if kind == "Recorded" and int(view.get("Length") or 1) > 1:
             raise NotAScan("a .brml file of detector images, not of counts at angles")
         start.setdefault(kind, int(view.get("Start") or 0))
-    scan = route.find("{*}ScanInformation")
-    label = "" if scan is None else scan.get("VisibleName") or scan.get("ScanName") or ""
+    scan = next(route.iterfind("{*}ScanInformation"), {})
+    label = scan.get("VisibleName") or scan.get("ScanName") or ""
     wavelength = _wavelength(tree, "WaveLengthAlpha1", "TubeMaterial")
     axes = [axis.get("AxisName") or "" for axis in route.iterfind(".//{*}ScanAxisInfo")]
     column = start.get("Varying", 2) + (axes.index("TwoTheta") if "TwoTheta" in axes else 0)
@@ -220,10 +183,10 @@ def _brml(archive: _Archive, name: str) -> Found:
 def _rasx(archive: _Archive, name: str) -> Found:
     """Angle, counts and the attenuator's factor; another file has the conditions."""
     lines = archive.unpacked(name).decode("utf-8-sig").strip().splitlines()
-    x, counts, *factor = _numbers(" ".join(lines)).reshape(len(lines), -1).T
-    found = Found(
-        x, counts * (factor[0] if factor else 1), label=name.rpartition("/")[0], source=".rasx"
-    )
+    limit(len(lines), "lines")
+    x, counts, *factor = np.array([line.split() for line in lines], dtype=float).T
+    found = Found(x, counts * (factor[0] if factor else 1), source=".rasx")
+    found.label = name.rpartition("/")[0]
     conditions = re.sub(r"Profile(\d+)\.txt$", r"MesurementConditions\1.xml", name)
     if conditions in archive.namelist():
         tree = _tree(archive.unpacked(conditions))
@@ -232,6 +195,12 @@ def _rasx(archive: _Archive, name: str) -> Found:
     return found
 
 
+#: The parts of an archive that have the scans, others that tell its kind, and what it then is.
+_PARTS = (
+    (r"RawData\d+\.xml$", _brml, "DataContainer", ".brml archive"),
+    (r"Profile\d+\.txt$", _rasx, "MesurementConditions", ".rasx archive"),
+    (r"worksheets/sheet\d+\.xml$", None, "xl/", "Excel workbook"),
+)
 _CELL = re.compile(
     r'<(?:\w+:)?c r="([A-Z]{1,3})(\d{1,7})"([^<>]*)>'
     r"(?:<(?:\w+:)?f[^<>]*(?:/>|>[^<]*</(?:\w+:)?f>))?<(?:\w+:)?(?:v|is><(?:\w+:)?t)[^<>]*>([^<]*)<"
@@ -240,11 +209,11 @@ _CELL = re.compile(
 
 def _workbook(archive: _Archive, sheets: list[str], columns) -> list[Found]:
     """The first sheet of an Excel workbook that reads as a scan, its cells written as text."""
-    shared, problems = [], []
+    entries, problems = [], []
     if "xl/sharedStrings.xml" in archive.namelist():
         strings = archive.unpacked("xl/sharedStrings.xml").decode("utf-8", "replace")
-        for entry in strings.split("<si>")[1:]:
-            shared.append(" ".join("".join(re.findall(r"<t[^>]*>([^<]*)", entry)).split()))
+        entries = [re.findall(r"<t[^>]*>([^<]*)", entry) for entry in strings.split("<si>")[1:]]
+    shared = [" ".join("".join(texts).split()) for texts in entries]
     for sheet in sheets:
         xml = archive.unpacked(sheet).decode("utf-8", "replace")
         rows: dict[int, dict[int, str]] = {}
@@ -252,22 +221,16 @@ def _workbook(archive: _Archive, sheets: list[str], columns) -> list[Found]:
             place = sum(26**i * (ord(c) - 64) for i, c in enumerate(reversed(letters)))
             value = shared[int(value)] if 't="s"' in attributes else value
             rows.setdefault(int(row), {})[place] = html.unescape(value).replace("\t", " ")
-        first = min(map(min, rows.values()), default=1)
-        last = max(map(max, rows.values()), default=0)
-        if len(rows) * last > 10 * MAX_POINTS:
-            raise too_long("a sheet of very many cells")
-        lines = [
-            "\t".join(cells.get(i, "") for i in range(first, max(cells) + 1))
-            for _, cells in sorted(rows.items())
-        ]
+        ends = [f(map(f, rows.values()), default=1) for f in (min, max)]
+        limit(len(rows) * ends[1], "cells in a sheet", 10 * MAX_POINTS)
+        lines = []
+        for _, row in sorted(rows.items()):
+            lines.append("\t".join(row.get(i, "") for i in range(ends[0], max(row) + 1)))
         try:
             return text.tables(lines, columns, source=".xlsx")
         except NotAScan as problem:
             problems.append(problem)
     raise problems[0]
-
-
-# Bruker's and Stoe's binary data
 
 
 def _at(content: bytes, word: str, at: int = 0):
@@ -282,11 +245,9 @@ def _name(content: bytes, at: int, length: int) -> str:
 
 def _counts(content: bytes, at: int, number: int, size: int = 4, form: str = "<f4") -> np.ndarray:
     """Numbers of four bytes, each at the begin of ``size`` bytes."""
-    if not (0 < number <= MAX_POINTS and at + number * size <= len(content)):
-        raise NotAScan(
-            "a .raw file that holds fewer points than it announces: cut off, or of an unusual kind",
-            "Copy it again, or export it as .xy",
-        )
+    fewer = not (0 < number <= MAX_POINTS and at + number * size <= len(content))
+    what = "a .raw file that holds fewer points than it announces: cut off, or unusual"
+    refuse_if(fewer, what, "Copy it again, or export it as .xy")
     block = np.frombuffer(content, np.uint8, number * size, at).reshape(number, size)
     return block[:, :4].copy().view(form)[:, 0].astype(float)
 
@@ -300,24 +261,24 @@ _LAYOUTS = {
 }
 
 
-def _raw(content: bytes) -> list[Found]:
+def _raw(content: bytes) -> Iterator[Found]:
     """Versions 1, 2 and 3 (RAW1.01): ranges, each a header and its counts, one after the other."""
     words = _LAYOUTS[content[:4]].split()
     ranges, wavelength, tube, at = (_at(content, word) for word in words[:4])
     wavelength = wavelength or (_name(content, tube, 2) if tube else None)
-    found: list[Found] = []
-    while len(found) < min(ranges, MAX_SCANS) and at + 152 < len(content):
+    for _ in range(min(ranges, reading.MAX_SCANS)):
+        if at + 152 >= len(content):
+            return
         at += 4 if content[at : at + 4] == b"RAW " else 0
         header, points, start, step, more = (_at(content, word, at) for word in words[4:])
         counts = _counts(content, at + header + more, points)
-        found.append(stepped(start, step, counts, wavelength=wavelength, source=".raw"))
+        yield stepped(start, step, counts, wavelength=wavelength, source=".raw")
         at += header + more + 4 * points
-    return found
 
 
-def _raw4(content: bytes) -> list[Found]:
+def _raw4(content: bytes) -> Iterator[Found]:
     """Version 4: 61 bytes, segments that state their lengths, then ranges with segments too."""
-    wavelength, found, at = None, [], 61
+    wavelength, at = None, 61
     while (kind := _at(content, "I0", at)) not in (0, 160):
         if kind == 30:  # the tube
             wavelength = _at(content, "d80", at) or _name(content, at + 116, 4) or None
@@ -328,12 +289,11 @@ def _raw4(content: bytes) -> list[Found]:
         size, header = struct.unpack_from("<II", content, at + 136)
         counts = _counts(content, at + 160 + header, number, max(4, size))
         said = {"axis": _axis(name), "label": name, "wavelength": wavelength}
-        found.append(stepped(start, step, counts, **said, source=".raw version 4"))
+        yield stepped(start, step, counts, **said, source=".raw version 4")
         at += 160 + header + max(4, size) * number
-    return found
 
 
-def _stoe(content: bytes) -> list[Found]:
+def _stoe(content: bytes) -> Iterator[Found]:
     """Stoe's WinXPOW, blocks of 512 bytes; the one before the counts says what they are."""
     at = 512 * (_at(content, "H476") - _at(content, "H474"))
     number, wavelength = _at(content, "H0", at - 478), _at(content, "f322") or None
@@ -341,7 +301,7 @@ def _stoe(content: bytes) -> list[Found]:
     if abs((stop - start) / step + 1 - number) > 1.5:
         raise ValueError("angles and counts do not fit together")
     counts = _counts(content, at, number, form="<u4")
-    return [stepped(start, step, counts, wavelength=wavelength, source="Stoe .raw")]
+    yield stepped(start, step, counts, wavelength=wavelength, source="Stoe .raw")
 
 
 _RAW = {b"RAW4": _raw4, b"RAW_": _stoe, **dict.fromkeys(_LAYOUTS, _raw)}

@@ -23,10 +23,7 @@ class Keeper:
     network : Keras model, compiled; its optimizer has its variables
     about : what a run must share with the kept one to go on from it, as JSON takes it
 
-    Raises
-    ------
-    DataError
-        If the folder keeps another run, or cannot be read or written to.
+    Raises `DataError` if the folder keeps another run, or cannot be read or written to.
     """
 
     STATE, BEST = "state.npz", "best.keras"
@@ -46,22 +43,18 @@ class Keeper:
         return [*self.network.weights, *self.network.optimizer.variables]
 
     def _resume(self):
-        path = self.folder / self.STATE
+        path, variables = self.folder / self.STATE, self._variables()
         try:
             with np.load(path, allow_pickle=False) as state:
                 about, record = json.loads(str(state["about"])), json.loads(str(state["record"]))
                 values = [state[f"v{i}"] for i in range(len(state.files) - 2)]
         except Exception as error:
-            raise DataError(
-                f"{path} cannot be read ({short_reason(error)}); remove it to train anew."
-            ) from None
-        variables = self._variables()
+            why = f"{path} cannot be read ({short_reason(error)})"
+            raise DataError(f"{why}; remove it to train anew.") from None
         if about != self.about or [v.shape for v in values] != [tuple(v.shape) for v in variables]:
-            other = [key for key in self.about if about.get(key) != self.about[key]]
-            raise DataError(
-                f"{self.folder} keeps a training run with other patterns or settings "
-                f"({', '.join(other)}). Remove it, or repeat the call with those to finish it."
-            )
+            other = ", ".join(k for k in self.about if about.get(k) != self.about[k])
+            what = f"{self.folder} keeps a training run with other patterns or settings ({other})"
+            raise DataError(f"{what}. Remove it, or repeat the call with those to finish it.")
         for variable, value in zip(variables, values, strict=True):
             variable.assign(value)
         self.record = record
@@ -70,18 +63,16 @@ class Keeper:
         """Keep all weights, the optimizer's state and ``record``, as JSON takes it."""
         texts = {"about": json.dumps(self.about), "record": json.dumps(record)}
         values = {f"v{i}": np.asarray(v) for i, v in enumerate(self._variables())}
-        buffer = io.BytesIO()
-        np.savez(buffer, **texts, **values)
-        path = self.folder / self.STATE
-        write_safely(path, lambda file: file.write(buffer.getbuffer()), overwrite=True)
+        np.savez(buffer := io.BytesIO(), **texts, **values)
+        write_safely(self.folder / self.STATE, buffer.getbuffer(), overwrite=True)
         self.record = record
 
     @classmethod
     def remove(cls, folder) -> None:
         """Delete what a run kept, and its folder unless that holds something else."""
         with contextlib.suppress(OSError):
-            for name in (cls.STATE, cls.BEST):
+            for name in (cls.STATE, cls.BEST):  # and what a process that was killed left
+                for path in Path(folder).glob(f".{Path(name).stem}-unfinished-*"):
+                    path.unlink()
                 (Path(folder) / name).unlink(missing_ok=True)
-                for left in Path(folder).glob(f".{Path(name).stem}-unfinished-*"):
-                    left.unlink()  # by a process that was killed
             Path(folder).rmdir()

@@ -16,15 +16,10 @@ MAX_CONTENT = 6_000_000  # of the text, XML or binary data that the numbers are 
 MAX_POINTS = 300_000
 MAX_SCANS = 1000  # in a file
 MIN_POINTS = 10
-
-#: What the first column may hold; the unit in which it is handed on.
-AXES = {
-    "2theta": "2θ in degrees",
-    "theta": "θ in degrees",
-    "q": "q in 1/Å",
-    "q_nm": "q in 1/nm",
-    "d": "d in Å",
-}
+#: What the first column may hold, and the unit in which it is handed on.
+AXES = {"2theta": "2θ in degrees", "theta": "θ in degrees", "q": "q in 1/Å", "q_nm": "q in 1/nm"}
+AXES["d"] = "d in Å"
+_SAY = "Say what it is with axis='d', 'q', 'theta' or '2theta' (--axis)"
 
 
 class NotAScan(ValueError):  # noqa: N818, it is an answer
@@ -35,17 +30,36 @@ class NotAScan(ValueError):  # noqa: N818, it is an answer
         self.found, self.advice = found, advice
 
 
+def refuse_if(wrong, found: str, advice: str = "Export a whole 2θ scan of a powder") -> None:
+    """Raise `NotAScan` with these words if something is wrong."""
+    if wrong:
+        raise NotAScan(found, advice)
+
+
+def limit(number: int, of: str, most: int = MAX_POINTS) -> None:
+    """Refuse what is larger than any scan."""
+    refuse_if(number > most, f"over {most} {of}, more than any scan has", "Export the scan alone")
+
+
+@contextlib.contextmanager
+def damage_means(kind: str):
+    """What goes wrong inside is the fault of the file, ``kind`` such as "a .raw file"."""
+    try:
+        yield
+    except (NotAScan, MemoryError):
+        raise
+    except Exception as error:  # a damaged file fails in many ways
+        what = f"{kind} that is damaged or was cut off"
+        raise NotAScan(what, "Copy or export it again") from error
+
+
 @dataclass
 class Found:
-    """One scan as its file has it.
+    """One scan as its file has it: ``x`` and ``y``, float (n,), in the order of the file.
 
-    Attributes
-    ----------
-    x, y : float, (n,), in the order of the file
-    axis : a key of `AXES`, "" if the file does not say, or the name of another axis
-    wavelength : Å, the symbol of an anode, or None
-    label : what tells it from other scans of the file
-    source : the format, and for tables the columns
+    ``axis`` is a key of `AXES`, "" if the file does not say, or the name of another axis;
+    ``wavelength`` Å, the symbol of an anode, or None; ``label`` tells it from other scans of the
+    file; ``source`` is the format, and for tables the columns.
     """
 
     x: np.ndarray
@@ -64,27 +78,10 @@ def stepped(start: float, step: float, counts, **said) -> Found:
     return Found(start + step * np.arange(counts.size), counts, **said)
 
 
-@contextlib.contextmanager
-def damage_means(kind: str):
-    """What goes wrong inside is the fault of the file, ``kind`` such as "a .raw file"."""
-    try:
-        yield
-    except (NotAScan, MemoryError):
-        raise
-    except Exception as error:  # a damaged file fails in many ways
-        what = f"{kind} that is damaged or was cut off"
-        raise NotAScan(what, "Copy or export it again") from error
-
-
-def too_long(found: str) -> NotAScan:
-    return NotAScan(f"{found}, more than any scan has", "Export the scan alone")
-
-
 def bounded(file) -> bytes:
     """What a packed file holds; what its archive says of the size may be untrue."""
     unpacked = file.read(MAX_CONTENT + 1)
-    if len(unpacked) > MAX_CONTENT:
-        raise too_long(f"an archive of over {MAX_CONTENT / 1e6:.0f} MB unpacked")
+    limit(len(unpacked), "bytes unpacked of an archive", MAX_CONTENT)
     return unpacked
 
 
@@ -99,24 +96,18 @@ def gunzipped(content: bytes) -> bytes:
 def chosen(found: list[Found], scan: int | None) -> Found:
     """The scan that was asked for, by its number from 1, or the only one."""
     found = [one for one in found if one.x.size]
-    if scan is None and len(found) == 1:
-        return found[0]
-    if scan is not None and 1 <= scan <= len(found):
-        return found[scan - 1]
+    number = scan if scan is not None else len(found) == 1
+    if 1 <= number <= len(found):
+        return found[number - 1]
     listed = []
     for i, one in enumerate(found[:12], start=1):
-        what = [one.label[:40]] * bool(one.label) + [f"{one.x[0]:g} to {one.x[-1]:g}"]
-        what += [f"of {one.axis}"] * (one.axis not in ("", "2theta")) + [f"{one.x.size} points"]
-        listed.append(f"{i}: {', '.join(what)}")
+        words = [one.label[:40]] * bool(one.label) + [f"{one.x[0]:g} to {one.x[-1]:g}"]
+        words += [f"of {one.axis}"] * (one.axis not in ("", "2theta")) + [f"{one.x.size} points"]
+        listed.append(f"{i}: {', '.join(words)}")
     listed = ascii("; ".join(listed))[1:-1] + "; …" * (len(found) > 12)
     what = "one scan" if len(found) == 1 else f"several scans in one file, {len(found)}"
     what = f"{what} ({listed})" if found else "no numbers"
     raise NotAScan(what, "Choose one with scan=N (--scan N)")
-
-
-def _refuse_if(wrong, found: str, advice: str = "Export a whole 2θ scan of a powder") -> None:
-    if wrong:
-        raise NotAScan(found, advice)
 
 
 def checked_axis(one: Found, axis: str | None) -> str:
@@ -125,36 +116,33 @@ def checked_axis(one: Found, axis: str | None) -> str:
     Angles below zero, which detectors of large range see too, are cut off here.
     """
     x, y, axis = one.x, one.y, axis or one.axis
-    _refuse_if(x.size != y.size, f"{x.size} angles for {y.size} intensities")
+    refuse_if(x.size != y.size, f"{x.size} angles for {y.size} intensities")
     finite = np.isfinite(x).all() and (np.abs(y) < 1e30).all()
-    _refuse_if(not finite, "NaN, infinity or numbers beyond 1e30", "Remove those lines")
+    refuse_if(not finite, "NaN, infinity or numbers beyond 1e30", "Remove those lines")
     asked = "Say axis='q' for 1/Å or axis='q_nm' for 1/nm (--axis)"
-    _refuse_if(axis.startswith("q without"), axis, asked)
+    refuse_if(axis.startswith("q without"), axis, asked)
     kind = " (a rocking curve)" if re.search("omega|ω|rocking|^theta", axis.lower()) else ""
-    _refuse_if(axis and axis not in AXES, f"a scan along {axis}{kind}, not along 2θ")
+    refuse_if(axis and axis not in AXES, f"a scan along {axis}{kind}, not along 2θ")
     if -30 < x.min() < 0 and x.max() > 10 and np.count_nonzero(x > 0) > x.size / 2:
         one.warnings.append(f"{np.count_nonzero(x <= 0)} angles below zero were left out.")
         one.x, one.y = x, y = x[x > 0], y[x > 0]
-    span, say = f"a first column from {x[0]:g} to {x[-1]:g}", "say what it is with axis= (--axis)"
-    limit = {"": 180, "2theta": 180, "theta": 90}.get(axis, 1000)
-    outside, asked = x.min() < 0 or x.max() > limit, f"Export 2θ in degrees instead, or {say}"
-    _refuse_if(outside, f"{span}, beyond 0 to {limit} degrees", asked)
-    if (back := x[goes_back(x)]).size:
-        _refuse_if(True, f"angles that go back to {back[0]:g} degrees", "Export one scan to a file")
+    span = f"a first column from {x[0]:g} to {x[-1]:g}"
+    most = {"": 180, "2theta": 180, "theta": 90}.get(axis, 1000)
+    outside = x.min() < 0 or x.max() > most
+    refuse_if(outside, f"{span}, beyond 0 to {most} degrees", f"{_SAY}, or export 2θ in degrees")
+    for back in x[goes_back(x)]:
+        raise NotAScan(f"angles that go back to {back:g} degrees", "Export one scan to a file")
     different = np.unique(x)
     number, steps = different.size, np.diff(different)
-    _refuse_if(number < MIN_POINTS, f"{number} different angles, fewer than {MIN_POINTS}")
+    refuse_if(number < MIN_POINTS, f"{number} different angles, fewer than {MIN_POINTS}")
     alike = np.abs(steps / np.median(steps) - 1) < 0.5  # a scan may have gaps, but not many
     peaks = steps.mean() > 0.05 and alike.mean() < 0.5
     peaks |= number < 300 and steps.std() > 0.6 * steps.mean() > 0.12
-    _refuse_if(peaks, f"{number} angles far and unevenly apart, a list of peaks")
+    refuse_if(peaks, f"{number} angles far and unevenly apart, a list of peaks")
     small, large = sorted([steps[: number // 10].sum(), steps[-(number // 10) :].sum()])
-    grow = (
-        axis == "" and number > 99 and x.max() < 60 and large > (3 if x[-1] < x[0] else 10) * small
-    )
-    asked = "Say what it is with axis='d', 'q', 'theta' or '2theta' (--axis)"
-    _refuse_if(grow, f"{span} in steps that grow, perhaps d or a time", asked)
-    _refuse_if(y.max() <= 0, "no intensity above zero")
+    grow = large > (3 if x[-1] < x[0] else 10) * small and number > 99 and x.max() < 60
+    refuse_if(grow and not axis, f"{span} in steps that grow, perhaps d or a time", _SAY)
+    refuse_if(y.max() <= 0, "no intensity above zero")
     return axis or "2theta"
 
 
@@ -162,7 +150,7 @@ def ordered(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The points by increasing angle, repeated angles averaged, what is no number left out."""
     x, y = x[np.isfinite(x)], y[np.isfinite(x)]
     none = x.size < MIN_POINTS or y.max() <= 0
-    _refuse_if(none, "an axis that this wavelength cannot reach", "Check --axis and --wavelength")
+    refuse_if(none, "an axis that this wavelength cannot reach", "Check --axis and --wavelength")
     x, place, count = np.unique(x, return_inverse=True, return_counts=True)
     return x, np.bincount(place, y) / count
 
@@ -182,8 +170,7 @@ def oddities(x: np.ndarray, y: np.ndarray) -> list[str]:
     if y.size - 1 - last > max(20, y.size / 4) and np.count_nonzero(y[:last]) > last / 2:
         found.append(f"All counts beyond {x[last]:.2f} degrees are 0: the run seems interrupted.")
     if np.ptp(top) == top.size - 1 > 1 and y.max() > max(1000, 3 * np.median(y)):
-        found.append(
-            f"The strongest peak, at {x[top[0]]:.2f} degrees, is flat on top, at {y.max():g}: the "
-            "detector seems saturated, and weaker phases look stronger than they are."
-        )
+        peak = f"The strongest peak, at {x[top[0]]:.2f} degrees, is flat on top, at {y.max():g}"
+        means = "the detector seems saturated, and weaker phases look stronger than they are"
+        found.append(f"{peak}: {means}.")
     return found

@@ -7,16 +7,7 @@ import re
 import numpy as np
 
 from . import columns, listings
-from .reading import (
-    MAX_CONTENT,
-    MAX_POINTS,
-    MAX_SCANS,
-    MIN_POINTS,
-    Found,
-    NotAScan,
-    damage_means,
-    too_long,
-)
+from .reading import MAX_CONTENT, MAX_SCANS, MIN_POINTS, Found, NotAScan, damage_means, limit
 from .wavelengths import stated
 
 _NUMBER = r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?|[+-]?(?i:nan|inf|infinity)"
@@ -26,9 +17,7 @@ _PARTLY = re.compile(rf"\s*(?:{_NUMBER})[\s;,]+(?:{_NUMBER})[\s;,]")
 _LOOSE_COMMA = re.compile(r"(?<=\s),|,(?=\s)|,$", re.MULTILINE)
 _TIGHT_COMMA = re.compile(r",(?=[\d.+-])(?<=[\d.],)")
 _GROUPED = re.compile(r"(?<![\d,.])[+-]?\d{1,3}(?:,\d{3})+(?![\d,])")  # 1,091,000
-_DATE = re.compile(
-    r"(?<!\S)\d{1,4}[/.-]\d{1,2}[/.-]\d{1,4}(?!\S)|(?<!\S)\d{1,2}:\d{2}(?::\d{2})?\S*"
-)
+_DATE = re.compile(r"(?<!\S)(\d{1,4}[/.-]\d{1,2}[/.-]\d{1,4}(?!\S)|\d{1,2}:\d{2}(?::\d{2})?\S*)")
 _EMPTY = re.compile(r"(?<=\t)(?=\t|$)|(?<=;)(?=;|$)|(?<=,)(?=,|$)|^(?=[\t;,])")
 _COMMENTS = ("#", "!", ";", "'", "%", "//", "*")
 _MAX_LINE = 2000  # characters; longer lines hold no angle and intensity
@@ -45,24 +34,24 @@ _ELSEWHERE = {
 
 
 def read(content: bytes, chosen=None, sure: bool = False) -> list[Found]:
-    """The scans of a text file; see `tables` for those in columns.
+    """The scans of a text file in UTF-8, UTF-16 or Latin-1; see `tables` for those in columns.
 
-    Parameters
-    ----------
-    chosen : the columns of angle and intensity, numbers from 1 or names, optional
-    sure : the user says what the angles are, whatever else the header speaks of
-
-    Raises
-    ------
-    NotAScan
-        If there is none.
+    ``chosen`` are the columns of angle and intensity, numbers from 1 or names; ``sure`` if the user
+    says what the angles are, whatever else the header speaks of. `NotAScan` if there is none.
     """
-    if len(content) > MAX_CONTENT:
-        raise too_long(f"{len(content) / 1e6:.0f} MB of text")
-    text = decoded(content)
+    limit(len(content), "bytes of text", MAX_CONTENT)
+    marked = content[:2] in (b"\xff\xfe", b"\xfe\xff")
+    if marked or (len(content) > 20 and not any(content[1:200:2])):
+        text = content.decode("utf-16" if marked else "utf-16-le", errors="replace")
+    elif b"\0" in content[:4096]:
+        raise NotAScan("binary data of a kind that is not known here")
+    else:
+        try:
+            text = content.decode("utf-8-sig")
+        except UnicodeDecodeError:
+            text = content.decode("latin-1")
     lines = text.splitlines()
-    if len(lines) > MAX_POINTS:
-        raise too_long(f"{len(lines)} lines")
+    limit(len(lines), "lines")
     head = "\n".join(line[:_MAX_LINE] for line in lines[:300])[:60_000]
     for what, words in _ELSEWHERE.items() if not sure else ():
         if found := re.search(words, head, re.IGNORECASE | re.MULTILINE):
@@ -71,21 +60,6 @@ def read(content: bytes, chosen=None, sure: bool = False) -> list[Found]:
             raise NotAScan(f"what seems to be {what} ({ascii(found[0])} in its header)", advice)
     with damage_means("a text file of counts"):
         return listings.read("\n".join(lines), head) or tables(lines, chosen)
-
-
-def decoded(content: bytes) -> str:
-    """The content as text: UTF-8, UTF-16 or Latin-1."""
-    start = content[:4096]
-    if start[:2] in (b"\xff\xfe", b"\xfe\xff"):
-        return content.decode("utf-16", errors="replace")
-    if len(start) > 20 and not any(start[1:200:2]):
-        return content.decode("utf-16-le", errors="replace")
-    if b"\0" in start:
-        raise NotAScan("binary data of a kind that is not known here")
-    try:
-        return content.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        return content.decode("latin-1")
 
 
 def tables(lines: list[str], chosen=None, source: str = "text") -> list[Found]:
@@ -101,10 +75,9 @@ def tables(lines: list[str], chosen=None, source: str = "text") -> list[Found]:
        numbers before the first comma repeat, or the ones after it start with 0, as only decimals
        do: ``5,00,12`` is then 5.00° and 12 counts.
     """
-    first = next((i for i, line in enumerate(lines) if _is_data(line)), None)
-    if first is None and len(lines) < 1e5 and _DATE.search("\n".join(lines[:1000])):
+    if not any(map(_is_data, lines)) and len(lines) < 1e5:
         lines = _DATE.sub("nan", "\n".join(lines)).split("\n")
-        first = next((i for i, line in enumerate(lines) if _is_data(line)), None)
+    first = next((i for i, line in enumerate(lines) if _is_data(line)), None)
     if first is None:
         shown = next((line.strip() for line in lines if line.strip()), "")
         found = f"no line of numbers; it begins {ascii(shown[:40])}" if shown else "an empty file"
@@ -113,13 +86,13 @@ def tables(lines: list[str], chosen=None, source: str = "text") -> list[Found]:
     if len(partly) > 5:  # what follows is not the whole scan
         found = f"text among the numbers, as in {ascii(partly[0].strip()[:40])}"
         raise NotAScan(found, "Export the scan as two columns of numbers")
-    ends = (i for i, line in enumerate(lines) if line.startswith("##END") and i > first)
-    end = next(ends, len(lines))
-    whole = _columns_of(lines[first:end])
-    if whole is None and any(map(_EMPTY.search, lines[first:end])):
-        whole = _columns_of([_EMPTY.sub("nan", line) for line in lines[first:end]])
+    end = next((i for i in range(first, len(lines)) if lines[i].startswith("##END")), None)
+    lines = lines[:end]
+    whole = _columns_of(lines[first:])
+    if whole is None and any(map(_EMPTY.search, lines[first:])):
+        whole = _columns_of([_EMPTY.sub("nan", line) for line in lines[first:]])
     found = []
-    for begin, block in [(first, None)] if whole else _blocks(lines[:end], first):
+    for begin, block in [(first, [])] if whole else _blocks(lines, first):
         # One line may precede the columns, such as the number of points or start, step and stop.
         table = whole or _columns_of(block) or _columns_of(block[1:])
         if table is None:
@@ -132,8 +105,7 @@ def tables(lines: list[str], chosen=None, source: str = "text") -> list[Found]:
             one.wavelength = one.wavelength or wavelength
             one.metadata, one.source = metadata, f"{source}, {one.source}"
             found.append(one)
-    if len(found) > MAX_SCANS:
-        raise too_long("very many scans")
+    limit(len(found), "scans", MAX_SCANS)
     return found
 
 
@@ -141,43 +113,36 @@ def _is_data(line: str) -> bool:
     return len(line) <= _MAX_LINE and _DATA_LINE.match(line) is not None
 
 
-# Lines to columns of words
+def _kind(line: str) -> str:
+    return "d" if _is_data(line) else "t" if line and not line.startswith(_COMMENTS) else " "
 
 
 def _columns_of(lines: list[str]) -> list[list[str]] | None:
-    """Columns of words; None if the lines are not all alike and all numbers."""
-    text = "\n".join(lines)
-    columns = None if _TIGHT_COMMA.search(text) else _cut_by_rule(text)
-    if columns is None:
-        stripped = (line.strip(" \t").rstrip(";, \t") for line in lines)
-        columns = _cut_by_rule("\n".join([line for line in stripped if line]))
-    if columns is None or "_" in text:  # float() would take 1_000
-        return None
+    """Columns of words by the rule of `tables`; None if they are not alike and all numbers."""
+    text = "\n".join(filter(None, (line.strip(" \t").rstrip(";, \t") for line in lines)))
     try:
-        for column in columns[:2]:
-            list(map(float, column))
+        columns = None if "_" in text else _cut(text.replace('","', '";"').replace('"', ""))
+        for column in columns[:2] if columns else ():
+            list(map(float, column))  # which would take 1_000
     except ValueError:
         return None
     return columns
 
 
-def _cut_by_rule(text: str) -> list[list[str]] | None:
-    """The text cut into columns by the rule that `tables` states; None if that fails."""
-    if '"' in text:
-        text = text.replace('","', '";"').replace('"', "")
+def _cut(text: str) -> list[list[str]] | None:
+    """The text cut into columns of words by the rule that `tables` states; None if that fails."""
     if not _TIGHT_COMMA.search(text):
-        return _cut(text)
+        return _even(text)
     bare = re.sub(r"[^\S\n]*,[^\S\n]*", ",", text)
     only_commas = not re.search(r"[;\s]", bare.replace("\n", ""))
     if "." in text:
-        if only_commas:
-            return _cut(bare)
         plain = _GROUPED.sub(lambda number: number[0].replace(",", ""), text)
-        return None if _TIGHT_COMMA.search(plain) else _cut(plain)
+        fine = only_commas or not _TIGHT_COMMA.search(plain)
+        return _even(bare if only_commas else plain) if fine else None
     if bare != text or not only_commas:
-        columns = _cut(_LOOSE_COMMA.sub(" ", text).replace(",", "."))
-        return columns or (_cut(bare) if only_commas else None)
-    columns = _cut(text)
+        columns = _even(_LOOSE_COMMA.sub(" ", text).replace(",", "."))
+        return columns or (_even(bare) if only_commas else None)
+    columns = _even(text)
     if columns and all(map(str.isdecimal, columns[0] + columns[1])):
         whole, part = columns[:2]
         angles = list(map(".".join, zip(whole, part, strict=True)))
@@ -190,7 +155,7 @@ def _cut_by_rule(text: str) -> list[list[str]] | None:
     return columns
 
 
-def _cut(text: str) -> list[list[str]] | None:
+def _even(text: str) -> list[list[str]] | None:
     """Columns of words parted by any separator; None if uneven or fewer than two columns."""
     words = text.replace(",", " ").replace(";", " ").replace("\n", " | ").split()
     width = words.index("|") if "|" in words else len(words)
@@ -207,34 +172,25 @@ def _blocks(lines: list[str], first: int) -> list[tuple[int, list[str]]]:
 
     Runs much shorter than the longest, such as a list of peaks below the scan, are left out.
     """
-    blocks, text_at = [], None
-    for i in range(first, len(lines)):
-        line = lines[i].strip()
-        if _is_data(line):
-            if text_at == i - 1 and len(blocks[-1][1]) > 2 and blocks[-1][0] != text_at:
-                found = f"{ascii(lines[text_at].strip()[:40])} on line {text_at + 1}, amid the data"
-                raise NotAScan(found, "Repair or delete that line")
-            if text_at is not None or not blocks:
-                blocks.append((i, []))
-            blocks[-1][1].append(line)
-            text_at = None
-        elif line and not line.startswith(_COMMENTS):
-            # Only a single line right between two number lines is a damaged one.
-            text_at = i if text_at is None and _is_data(lines[i - 1]) else -1
+    lines = [""] * first + [line.strip() for line in lines[first:]]
+    kinds, blocks = "".join(map(_kind, lines)), []
+    for run in re.finditer("d[d ]*", kinds):
+        blocks.append((run.start(), [lines[i] for i in range(*run.span()) if kinds[i] == "d"]))
+        # Only a single line right between two number lines is a damaged one.
+        if len(blocks[-1][1]) > 2 and kinds[run.end() - 1 : run.end() + 2] == "dtd":
+            found = f"{ascii(lines[run.end()][:40])} on line {run.end() + 1}, amid the data"
+            raise NotAScan(found, "Repair or delete that line")
     longest = max(len(block) for _, block in blocks)
     return [b for b in blocks if len(b[1]) >= max(min(MIN_POINTS, longest), longest / 10)]
 
 
 def _unevenness(block: list[str]) -> str:
-    """What is wrong with lines of numbers that do not form columns."""
+    """Why lines of numbers do not form columns."""
     widths = [len(re.split(r"[\s;,]+", line.strip(' \t;,"'))) for line in block]
     usual = max(set(widths), key=widths.count)
     if usual == 1:
         return "one column only, and no line that states start, step and stop"
-    for line, width in zip(block, widths, strict=True):
-        if width != usual:
-            return f"lines with different numbers of columns, such as {ascii(line[:40])}"
-    return (
-        f"commas, as in {ascii(block[0][:40])}, of which it is unclear whether they mark decimals, "
-        "thousands or columns (if decimals, then there is one column only)"
-    )
+    if odd := [line for line, width in zip(block, widths, strict=True) if width != usual]:
+        return f"lines with different numbers of columns, such as {ascii(odd[0][:40])}"
+    line = ascii(block[0][:40])
+    return f"commas, as in {line}: do they mark decimals (of one column only), thousands or columns"

@@ -22,7 +22,7 @@ HC = 12.398420  # keV Å
 _METAL = "|".join(f"{symbol}|(?i:{names})" for symbol, names in ANODES.items())
 _K_ALPHA = r"(?i:[\s_-]*k[\s_-]*(?:α|alpha|a)[\s_-]*(?:1,?2?|2|\(?(?:mean|average)\)?)?)"
 _WORD = r"(?i:anoden?|target|tube|x-?rays?|radiation|radiación|rad|strahlung|röhre|source)"
-_NAME = re.compile(rf"(?i:({'|'.join(ANODES)})|{'|'.join(ANODES.values())}){_K_ALPHA}?")
+_NAMES = {s: re.compile(rf"(?i:{s}|{names}){_K_ALPHA}?") for s, names in ANODES.items()}
 _ANODE = re.compile(
     rf"(?<![A-Za-z])({_METAL}|{'|'.join(ANODES).lower()}){_K_ALPHA}(?![A-Za-z])"
     rf"|(?<![A-Za-z]){_WORD}[\W_]{{0,30}}"
@@ -54,13 +54,7 @@ _TUBES = (2.2897, 1.9360, 1.7890, 1.5406, 1.5418, 0.7093, 0.7107, 0.5594)
 
 def anode(text: str) -> str | None:
     """The symbol of an anode: "Co" for "CoKa1", "Co Kα", "cobalt"; None if it names none."""
-    found = _NAME.fullmatch(text.strip())
-    if not found:
-        return None
-    if found[1]:
-        return found[1].capitalize()
-    word = text.strip().lower()
-    return next(symbol for symbol, names in ANODES.items() if re.match(names, word))
+    return next((s for s, names in _NAMES.items() if names.fullmatch(text.strip())), None)
 
 
 def in_angstrom(text: str) -> float | None:
@@ -82,20 +76,16 @@ def stated(lines: Iterable[str]) -> float | str | None:
     """
     symbol = None
     for line in lines:
-        line = line[:2000]
-        if _LIGHT.search(line):
-            continue
+        line = "" if _LIGHT.search(line[:2000]) else line[:2000]
         for pattern in (_LENGTH, _ENERGY):
             for found in pattern.finditer(line):
                 value = _value(found, pattern is _ENERGY)
                 around = line[max(0, found.start() - 12) : found.end()]
                 if value and 0.1 <= value <= 3 and not _OTHERS.search(around):
                     return round(value, 6)
-        if symbol is None:
-            for found in _ANODE.finditer(line):
-                if not _OTHERS.search(line[found.start() : found.end() + 10]):
-                    symbol = anode(next(filter(None, found.groups())))
-                    break
+        for found in _ANODE.finditer(line) if symbol is None else ():
+            if not _OTHERS.search(line[found.start() : found.end() + 10]):
+                symbol = symbol or anode(next(filter(None, found.groups())))
     return symbol
 
 
@@ -110,6 +100,5 @@ def _value(found: re.Match, energy: bool) -> float | None:
     value = in_angstrom(f"{found['number']} {unit}")
     if unit or value is None:
         return value
-    if value < 1e-8:
-        return value * 1e10  # m, as pyFAI writes it
-    return value * (10 if any(abs(10 * value - tube) < 2e-3 for tube in _TUBES) else 1)
+    nm = any(abs(10 * value - tube) < 2e-3 for tube in _TUBES)
+    return value * (1e10 if value < 1e-8 else 10 if nm else 1)  # m, as pyFAI writes it, nm or Å

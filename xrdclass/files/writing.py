@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import glob
 import os
-import tempfile
+import secrets
 import time
 from pathlib import Path
 
@@ -13,27 +13,20 @@ from ..errors import DataError, UserError
 
 
 def read_limited(path, limit: int, error: type[UserError], expected: str) -> bytes:
-    """The bytes of an ordinary file.
-
-    Parameters
-    ----------
-    limit : bytes; a larger file is refused before it is read
-    error : what is raised, such as `ScanError`
-    expected : what the file should have been, for its sentences
+    """The bytes of an ordinary file, which should be what ``expected`` says.
 
     Raises
     ------
     error
-        If there is no such file, or it is no ordinary one, too large, or not to be read.
+        If there is no such file, it is no ordinary one, over ``limit`` bytes, or not to be read.
     """
     path = Path(path)
     try:
-        if path.is_dir():
-            raise error(f"{path} is a folder; expected {expected}.")
         if not path.exists():
             raise error(f"There is no file {path}; check the name and the folder.")
         if not path.is_file():
-            raise error(f"{path} is not an ordinary file; expected {expected}.")
+            kind = "a folder" if path.is_dir() else "not an ordinary file"
+            raise error(f"{path} is {kind}; expected {expected}.")
         check_size(path.stat().st_size, limit, path, error, expected)
         return path.read_bytes()
     except error:
@@ -52,11 +45,8 @@ def check_size(size: int, limit: int, path, error: type[UserError], expected: st
 def check_target(path, overwrite: bool, suffix: str = "") -> Path:
     """Say no before hours of work, not after: a file that may be written later.
 
-    Raises
-    ------
-    DataError
-        If the name does not end in ``suffix``, the file exists and ``overwrite`` is false, or it
-        is a folder or a device.
+    Raises `DataError` if the name does not end in ``suffix``, the file exists and ``overwrite`` is
+    false, or it is a folder or a device.
     """
     path = Path(path)
     if suffix and path.suffix != suffix:
@@ -64,24 +54,18 @@ def check_target(path, overwrite: bool, suffix: str = "") -> Path:
     if path.exists() and not path.is_file():
         raise DataError(f"{path} is no ordinary file; choose another name.")
     if path.exists() and not overwrite:
-        raise DataError(
-            f"{path} exists already; choose another name or ask for overwriting it "
-            "(overwrite=True, --force)."
-        )
+        instead = "choose another name or ask for overwriting it (overwrite=True, --force)"
+        raise DataError(f"{path} exists already; {instead}.")
     return path
 
 
 def write_safely(path, write, overwrite: bool = False) -> Path:
-    """Call ``write(file)`` on a temporary file beside ``path``, then move it into place.
+    """Write bytes, or call ``write(file)``, beside ``path``, then move the file into place.
 
     Nothing is left behind, and an existing file stays whole, if writing fails. A link stays one:
     what it leads to is written.
 
-    Raises
-    ------
-    DataError
-        If the file exists and ``overwrite`` is false, if it is a folder or a device, or if the
-        folder cannot be written to.
+    Raises `DataError` as `check_target` does, or if the folder cannot be written to.
     """
     path, temporary = Path(path), None
     try:
@@ -94,32 +78,21 @@ def write_safely(path, write, overwrite: bool = False) -> Path:
             with contextlib.suppress(OSError):
                 if time.time() - left.stat().st_mtime > 3600:  # by a process that was killed
                     left.unlink()
-        handle, temporary = tempfile.mkstemp(prefix=prefix, dir=path.parent)
-        with os.fdopen(handle, "wb") as file:
-            write(file)
-        os.chmod(temporary, 0o666 & ~_umask())
-        if overwrite or not _link(temporary, path):
-            os.replace(temporary, path)
+        temporary = path.with_name(prefix + secrets.token_hex(8))
+        with open(temporary, "xb") as file:
+            write(file) if callable(write) else file.write(write)
+        try:
+            (os.replace if overwrite else os.link)(temporary, path)  # a link replaces nothing
+        except FileExistsError:
+            raise DataError(f"{path} exists already; another process just wrote it.") from None
+        except OSError:
+            if overwrite:
+                raise
+            os.replace(temporary, path)  # on file systems without links
     except OSError as error:
         raise DataError(f"{path} cannot be written: {error.strerror or error}.") from None
     finally:
-        if temporary and os.path.exists(temporary):
-            os.unlink(temporary)
+        with contextlib.suppress(OSError):
+            if temporary:
+                temporary.unlink()
     return path
-
-
-def _link(temporary, path) -> bool:
-    """Give a file its name unless that exists; false where the file system has no links."""
-    try:
-        os.link(temporary, path)
-        return True
-    except FileExistsError:
-        raise DataError(f"{path} exists already; another process has just written it.") from None
-    except OSError:
-        return False
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
