@@ -381,16 +381,10 @@ def lines(phase: Phase, wavelength="Cu", two_theta=(5.0, 90.0), strain=None) -> 
 
 
 def convert_two_theta(two_theta, measured_with, shown_for) -> np.ndarray:
-    """The angles at which the same d-spacings appear with another wavelength.
+    """The angles, (n,), degrees, at which the same d-spacings appear with another wavelength.
 
-    Parameters
-    ----------
-    two_theta : float, (n,), degrees
-    measured_with, shown_for : names such as "Co" or lengths in Å
-
-    Returns
-    -------
-    float, (n,), degrees; NaN where the other wavelength cannot reach the d-spacing
+    Wavelengths are names such as "Co" or lengths in Å. NaN where the other one cannot reach the
+    d-spacing.
     """
     theta = np.radians(np.asarray(two_theta, dtype=float) / 2)
     lengths = radiation(measured_with).mean, radiation(shown_for).mean

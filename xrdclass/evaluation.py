@@ -18,14 +18,7 @@ if TYPE_CHECKING:
 def cosine_similarity(patterns, references) -> np.ndarray:
     """Cosine of the angle between patterns and references, each first scaled to 0...1.
 
-    Parameters
-    ----------
-    patterns : float, (n, points)
-    references : float, (m, points)
-
-    Returns
-    -------
-    float, (n, m), 1 for the same shape
+    Of (n, points) and (m, points) the result is (n, m), 1 for the same shape.
     """
     a, b = min_max_scale(patterns), min_max_scale(references)
     a = a / np.maximum(np.linalg.norm(a, axis=1, keepdims=True), 1e-12)
@@ -37,18 +30,8 @@ def occlusion(classifier: Classifier, intensity, label: int, width: float = 2.0)
     """How much the probability of a label falls when part of a pattern is hidden.
 
     A window slides over the pattern in steps of half its width; what lies in it is replaced by
-    the straight line between the window's ends.
-
-    Parameters
-    ----------
-    intensity : float, (grid.n_points,)
-    label : the answer to watch
-    width : of the window, degrees
-
-    Returns
-    -------
-    centres : float, (m,), degrees
-    drop : float, (m,), the probability without a window minus that with it
+    the straight line between the window's ends. ``intensity`` is (grid.n_points,), ``width`` in
+    degrees. Returned are the windows' centres, (m,), degrees, and how far the probability falls.
     """
     grid = classifier.grid
     size = max(2, round(width / grid.step))

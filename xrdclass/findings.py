@@ -78,15 +78,9 @@ class GridScan:
 def on_grid(scan: Scan, grid: TwoThetaGrid, wavelength="Cu", measured_with=None) -> GridScan:
     """A scan on a grid, at the angles that another wavelength would have shown.
 
-    Parameters
-    ----------
-    grid, wavelength : of the patterns that the scan is to be compared with; a name or Å
-    measured_with : a name or Å; by default what the scan states, or else ``wavelength``
-
-    Raises
-    ------
-    DataError
-        If scan and grid do not overlap.
+    Grid and ``wavelength``, a name or Å, are those of the patterns that the scan is to be compared
+    with. ``measured_with`` is by default what the scan states, or else ``wavelength``. `DataError`
+    if scan and grid do not overlap.
     """
     shown = radiation(wavelength)
     measured = radiation(measured_with or scan.wavelength or shown)

@@ -205,18 +205,8 @@ class PatternSet:
 def min_max_scale(intensity) -> np.ndarray:
     """Scale each pattern to 0...1; a flat pattern becomes zeros.
 
-    Parameters
-    ----------
-    intensity : array, shape (points,) or (n, points)
-
-    Returns
-    -------
-    float32 array of the same shape
-
-    Raises
-    ------
-    DataError
-        If a pattern has no points or holds NaN or infinity.
+    Of (points,) or (n, points) the result is float32 of the same shape; `DataError` if a pattern
+    has no points or holds NaN or infinity.
 
     Examples
     --------
@@ -239,25 +229,12 @@ def min_max_scale(intensity) -> np.ndarray:
 
 
 def resample(two_theta, intensity, grid: TwoThetaGrid = DEFAULT_GRID) -> np.ndarray:
-    """A scan's intensity on a grid.
+    """A scan's intensity, (m,), at increasing angles, on a grid: float32, (grid.n_points,).
 
     Between the scan's points the intensity is interpolated linearly. Where the scan is finer than
     the grid, the points nearest to each grid point are averaged, so that no counts are thrown
-    away. Beyond the scan's ends its outermost intensity is carried on.
-
-    Parameters
-    ----------
-    two_theta : array, shape (m,), degrees, increasing
-    intensity : array, shape (m,)
-
-    Returns
-    -------
-    float32 array, shape (grid.n_points,)
-
-    Raises
-    ------
-    DataError
-        If scan and grid do not overlap.
+    away. Beyond the scan's ends its outermost intensity is carried on. `DataError` if scan and
+    grid do not overlap.
     """
     two_theta = np.asarray(two_theta, dtype=float)
     intensity = np.asarray(intensity, dtype=float)
@@ -279,13 +256,7 @@ def resample(two_theta, intensity, grid: TwoThetaGrid = DEFAULT_GRID) -> np.ndar
 
 
 def split(patterns: PatternSet, fraction: float, seed=0) -> tuple[PatternSet, PatternSet]:
-    """Split at random into two sets, the second with ``fraction`` of each label's patterns.
-
-    Raises
-    ------
-    DataError
-        If the fraction is not between 0 and 1.
-    """
+    """Split at random into two sets, the second with ``fraction`` of each label's patterns."""
     if not 0 < fraction < 1:
         raise DataError(f"The fraction to split off must lie between 0 and 1; got {fraction}.")
     rng = np.random.default_rng(seed)

@@ -128,20 +128,10 @@ class Classifier:
     history: dict[str, list[float]] = field(default_factory=dict)
 
     def predict(self, intensity) -> np.ndarray:
-        """Probabilities of each phase.
+        """Probabilities of each phase, float32, (n, len(names)); each row adds up to 1.
 
-        Parameters
-        ----------
-        intensity : array, (n, grid.n_points), in any unit: each pattern is scaled to 0...1 here
-
-        Returns
-        -------
-        float32, (n, len(names)); each row adds up to 1
-
-        Raises
-        ------
-        DataError
-            If the patterns do not fit the grid or hold NaN.
+        ``intensity`` is (n, grid.n_points), in any unit: each pattern is scaled to 0...1 here.
+        `DataError` if the patterns do not fit the grid or hold NaN.
         """
         intensity = np.asarray(intensity)
         if intensity.ndim != 2 or intensity.shape[1] != self.grid.n_points:
@@ -159,15 +149,8 @@ class Classifier:
     def identify(self, scans: Sequence[Scan], wavelength=None) -> list[Finding]:
         """The phase that is named for each of several scans: always one, whatever the sample is.
 
-        Parameters
-        ----------
-        scans : of any range and step
-        wavelength : a name or Å, instead of what the scans state
-
-        Raises
-        ------
-        DataError
-            If a scan does not overlap the classifier's range.
+        The scans may be of any range and step; `DataError` if one does not overlap the
+        classifier's range. ``wavelength``, a name or Å, counts instead of what the scans state.
         """
         return [self._finding(scan, wavelength) for scan in scans]
 
