@@ -37,10 +37,11 @@ class Convolution:
         steps = -(-points // self.stride)
         missing = max((steps - 1) * self.stride + size - points, 0)
         x = np.pad(x, ((0, 0), (missing // 2, missing - missing // 2), (0, 0)))
-        # Each window is one row, so that all of them times all filters are one matrix product.
-        windows = np.lib.stride_tricks.sliding_window_view(x, size, axis=1)[:, :: self.stride]
-        rows = windows.transpose(0, 1, 3, 2).reshape(n * steps, size * channels)
-        y = rows @ self.kernel.reshape(-1, filters) + self.bias
+        # Each window is one row, so that all of them times all filters are one matrix product;
+        # copied, as BLAS takes no rows that overlap.
+        rows = np.lib.stride_tricks.sliding_window_view(x.reshape(n, -1), size * channels, axis=1)
+        rows = np.ascontiguousarray(rows[:, :: self.stride * channels])
+        y = rows.reshape(-1, size * channels) @ self.kernel.reshape(-1, filters) + self.bias
         y = np.maximum(y, 0).reshape(n, steps, filters)
         if self.pool == 1:
             return y

@@ -6,6 +6,7 @@ thermal motion in `PhaseLines`, angles and strengths for one scan's wavelength i
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from functools import cache
 
@@ -16,6 +17,7 @@ from ..diffraction import (
     RADIATIONS,
     Radiation,
     Reflections,
+    inverse_square,
     lorentz_polarisation,
     reciprocal_metric,
     reflections,
@@ -275,11 +277,12 @@ class LineSet:
     def places(self, strain):
         """Bragg angles of a strained cell, radians, and d(2 theta)/d(strain), degrees, (r, k)."""
         inverse = np.linalg.inv(np.eye(3) + np.tensordot(strain, self.basis, 1))
-        q = self.q @ inverse
-        square = (q * q).sum(axis=1)
+        metric = inverse @ inverse.T
+        halves = inverse @ self.basis @ metric
+        metrics = np.concatenate([metric[None], halves + halves.swapaxes(1, 2)])
+        square, *slopes = inverse_square(self.q, metrics)
         theta = np.arcsin(np.minimum(self.source.mean / 2 * np.sqrt(square), 0.998))
-        relative = -((q @ (inverse @ self.basis)) * q).sum(axis=2) / square
-        return theta, (np.degrees(2 * np.tan(theta)) * relative).T
+        return theta, (np.degrees(-np.tan(theta)) / square * np.array(slopes)).T
 
     def texture(self, crystal: Crystal):
         """March-Dollase factor of each line and its derivative with respect to log r, (r,)."""
@@ -338,50 +341,44 @@ class LineSet:
         texture, by_log_r = self.texture(crystal)
         area = self.area * texture * np.exp(-2 * crystal.extra_b * self.s_squared)
         split = self.split(place)
-        times = len(split)
         place = np.concatenate([place + apart for apart, _ in split])
-        area = np.concatenate([part * area for _, part in split])
-        width, slopes, squares = (np.concatenate([a] * times) for a in (width, slopes, squares))
-
-        rows, line, start = _windows(x, place, width, area)
-        w = width[line]
-        u = (x[rows] - place[line]) / w
-        square, eta = u * u, crystal.eta
-        bell, tails = gaussian(u, 1.0) / w, lorentzian(u, 1.0) / w
+        height = np.concatenate([part * area / width for _, part in split])
+        wide, times = np.tile(width, len(split)), len(split)
+        first, last = _windows(x, place, wide, height, crystal.eta)
+        number = last - first
+        start = np.concatenate([[0], np.cumsum(number)])
+        rows = np.arange(start[-1]) + np.repeat(first - start[:-1], number)
+        # Single precision will do from here on, and is faster.
+        u = (x[rows] - np.repeat(place, number)).astype(np.float32)
+        u /= np.repeat(wide.astype(np.float32), number)
+        square, eta = u * u, float(crystal.eta)
+        bell, tails = gaussian(u, 1.0), lorentzian(u, 1.0)
         inner, outer = (1 - eta) * bell, eta * tails
-        bent = inner * (8 * np.log(2)) + outer * (8 / (1 + 4 * square))
+        bent = inner * (8 * math.log(2)) + outer * (8 / (1 + 4 * square))
         value = inner + outer
-        sparse = csc_matrix((value, rows, start), shape=(len(x), len(area)))
-
-        def spread(values, columns):
+        width, height = width[:, None], height[:, None]
+        sparse = csc_matrix((len(x), len(height)), dtype=np.float32)
+        sparse.indices, sparse.indptr = rows.astype(np.int32), start.astype(np.int32)
+        on_area = [np.ones_like(texture), -2 * self.s_squared, by_log_r / texture]
+        k, end = len(self.basis), 6 + len(self.basis) + len(crystal.shape) - 3
+        result = np.empty((end, len(x)), dtype=np.float32)
+        for values, by, columns in (
+            (value, np.transpose(on_area[: end - k - 5]), [2, *range(k + 6, end)]),
+            (bent * u, slopes / width, [0, *range(3, k + 3)]),
+            (bent * square - value, squares * (1, -1, 1) / width**2, [1, k + 3, k + 4]),
+            (tails - bell, np.ones_like(width), [k + 5]),
+        ):
             sparse.data = values
-            return sparse @ (area[:, None] * columns)
-
-        k = slopes.shape[1] - 1
-        on_value = [np.ones_like(area), -2 * np.tile(self.s_squared, times)]
-        if crystal.axis is not None:
-            on_value.append(np.tile(by_log_r / texture, times))
-        result = np.empty((len(x), 2 + 1 + k + len(crystal.shape)))
-        drawn = spread(value, np.column_stack(on_value))
-        result[:, 2], result[:, k + 6 :] = drawn[:, 0], drawn[:, 1:]
-        drawn = spread(bent * u / w, slopes)
-        result[:, 0], result[:, 3 : 3 + k] = drawn[:, 0], drawn[:, 1:]
-        drawn = spread((bent * square - value) / w, squares / width[:, None] * (1, -1, 1))
-        result[:, 1], result[:, 3 + k : 5 + k] = drawn[:, 0], drawn[:, 1:]
-        result[:, 5 + k] = spread(tails - bell, np.ones((len(area), 1)))[:, 0]
-        return result
+            result[columns] = (sparse @ (height * np.tile(by, (times, 1))).astype(np.float32)).T
+        return result.T
 
 
-def _windows(x, centre, width, area):
-    """Which points each line is drawn at: their indices, each one's line, each line's first."""
-    height = area / width
-    reach = np.sqrt(height / height.max() / TOLERANCE) / 2
+def _windows(x, centre, width, height, eta: float):
+    """Which points each line is drawn at: the first, and the one after the last."""
+    reach = np.sqrt(max(eta, 0.2) * height / height.max() / TOLERANCE) / 2
     reach = width * np.clip(reach, *REACH)
     reach = np.minimum(reach, np.maximum(REACH[0] * width, FARTHEST))
-    first, last = np.searchsorted(x, centre - reach), np.searchsorted(x, centre + reach)
-    start = np.concatenate([[0], np.cumsum(last - first)])
-    line = np.repeat(np.arange(len(centre)), last - first)
-    return np.arange(len(line)) + (first - start[:-1])[line], line, start
+    return np.searchsorted(x, centre - reach), np.searchsorted(x, centre + reach)
 
 
 def _squared_structure_factors(lines: PhaseLines, source: Radiation) -> np.ndarray:
