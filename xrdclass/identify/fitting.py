@@ -153,7 +153,8 @@ class Model:
     def run(self, iterations: int = 20, tolerance: float = 0.3) -> Model:
         """The model after Levenberg-Marquardt steps on the one-sided loss, linear parts inside.
 
-        ``tolerance``: stop where two steps together lower the loss by less.
+        ``tolerance``: stop where a step is expected to lower the loss by less than half of it, or
+        two together lower it by less.
         """
         y, m = self.measured.y, len(self.background)
         mean, spread, low, high, longest = self.limits()
@@ -184,6 +185,10 @@ class Model:
                 a = hessian + np.diag(np.where(shape, damping, 1e-9) * diagonal + 1e-12)
                 step = np.clip(_step(a, gradient, vector, is_scale, owner), -longest, longest)
                 trial = np.clip(vector + step, low, high)
+                if (trial - vector) @ gradient < tolerance / 2:
+                    model.damping = damping
+                    model.loss = loss
+                    return model
                 new = self.unpack(trial).draw()
                 gained = loss - whole(new, trial, sigma)[0]
                 if gained > -1e-9 * loss:
