@@ -108,17 +108,19 @@ class Model:
         x, splines = self.measured.x, self.measured.splines
         sizes = [1 + len(c.strain) + len(c.shape) for c in self.crystals]
         edges = 2 + np.cumsum([0, *sizes])
-        self.jacobian = np.zeros((len(x), edges[-1] + splines.shape[1]))
+        # A parameter's derivatives lie side by side in memory.
+        self.jacobian = np.empty((len(x), edges[-1] + splines.shape[1]), np.float32, order="F")
+        self.jacobian[:, :2], self.jacobian[:, edges[-1] :] = 0, splines
         self.peaks = np.zeros(len(x))
         for lines, crystal, first, last in zip(
             self.lines, self.crystals, edges, edges[1:], strict=False
         ):
             drawn = lines.draw(x, crystal, self.instrument)
-            self.peaks += crystal.scale * drawn[:, 2]
-            self.jacobian[:, :2] += crystal.scale * drawn[:, :2]
+            scale = float(crystal.scale)
+            self.peaks += scale * drawn[:, 2]
+            self.jacobian[:, :2] += scale * drawn[:, :2]
             self.jacobian[:, first] = drawn[:, 2]
-            self.jacobian[:, first + 1 : last] = crystal.scale * drawn[:, 3:]
-        self.jacobian[:, edges[-1] :] = splines
+            self.jacobian[:, first + 1 : last] = scale * drawn[:, 3:]
         return self
 
     def prior(self, spread) -> np.ndarray:
@@ -129,7 +131,8 @@ class Model:
 
     @property
     def instrument(self) -> Instrument:
-        return Instrument(self.shift, self.log_width, self.displaced, self.measured.step)
+        measured = self.measured
+        return Instrument(self.shift, self.log_width, self.displaced, measured.step, measured.cut)
 
     @property
     def smooth(self) -> np.ndarray:
@@ -177,9 +180,9 @@ class Model:
             sigma = model.sigma
             loss, r, weight = whole(model, vector, sigma)
             root = np.sqrt(weight)
-            scaled = model.jacobian * (root / sigma)[:, None]
+            scaled = model.jacobian * (root / sigma).astype(np.float32)[:, None]
             hessian = scaled.T @ scaled + prior
-            gradient = scaled.T @ (root * r) - prior @ (vector - mean)
+            gradient = scaled.T @ (root * r).astype(np.float32) - prior @ (vector - mean)
             diagonal = hessian.diagonal()
             for _ in range(6):
                 a = hessian + np.diag(np.where(shape, damping, 1e-9) * diagonal + 1e-12)
@@ -211,33 +214,45 @@ class Model:
         whole = self.refit(every)
         return np.array([self.refit(np.delete(every, i)) - whole for i in every])
 
-    def covariance(self, left_out: int = DECISIVE):
+    def inverse(self):
+        """The inverse of the normal matrix and what it is made from.
+
+        Returns
+        -------
+        inverse, prior : float, (parameters, parameters)
+        rows : float, (n, parameters), derivatives over the noise times ``root``
+        root, r : float, (n,), root of the points' weights, and what is left over the noise
+        """
+        sigma = self.sigma
+        r = (self.measured.y - self.smooth - self.peaks) / sigma
+        root = np.sqrt(one_sided(r)[1])
+        prior = self.prior(self.limits()[1])
+        rows = self.jacobian * (root / sigma)[:, None]
+        normal = rows.T @ rows + prior
+        inverse = np.linalg.inv(normal + np.diag(1e-12 * normal.diagonal() + 1e-30))
+        return inverse, prior, rows, root, r
+
+    def covariance(self):
         """Covariance of all parameters, and the inverse of the normal matrix.
 
         The observed scatter of what is left, cluster by cluster, scales the errors; they are never
         smaller than the noise and the usual error of calculated intensities make them.
         """
         x, sigma = self.measured.x, self.sigma
-        r = (self.measured.y - self.smooth - self.peaks) / sigma
-        weight = one_sided(r)[1]
-        _, spread, *_ = self.limits()
-        prior = self.prior(spread)
-        scaled = self.jacobian / sigma[:, None]
-        weighted = scaled * weight[:, None]
-        normal = scaled.T @ weighted + prior
-        inverse = np.linalg.inv(normal + np.diag(1e-12 * normal.diagonal() + 1e-30))
+        inverse, prior, rows, root, r = self.inverse()
         starts = np.searchsorted(x, np.arange(x[0], x[-1], CLUSTER))
         starts = np.unique(starts[starts < len(x)])
-        moves = np.add.reduceat(weighted * r[:, None], starts) @ inverse
+        moves = np.add.reduceat(rows * (root * r)[:, None], starts) @ inverse
         # What a strong line says of a parameter it also bends its way: left out, it says more.
         ends = np.append(starts[1:], len(x))
         strength = np.add.reduceat((self.peaks / sigma) ** 2, starts)
-        for c in np.argsort(-strength)[:left_out]:
-            rows = slice(starts[c], ends[c])
-            without = normal - scaled[rows].T @ weighted[rows]
-            moves[c] = np.linalg.solve(without, r[rows] @ weighted[rows])
+        for c in np.argsort(-strength)[:DECISIVE]:
+            own = rows[starts[c] : ends[c]]
+            reach = own @ inverse
+            without = np.eye(len(own)) - reach @ own.T
+            moves[c] = np.linalg.solve(without, (root * r)[starts[c] : ends[c]]) @ reach
         part = self.intensity_error * self.peaks / sigma
-        shares = np.add.reduceat(weighted * part[:, None], starts) @ inverse
+        shares = np.add.reduceat(rows * (root * part)[:, None], starts) @ inverse
         seen = moves.T @ moves + inverse @ prior @ inverse
         least = shares.T @ shares + inverse
         factor = np.sqrt(np.maximum(least.diagonal() / np.maximum(seen.diagonal(), 1e-300), 1))
@@ -280,15 +295,13 @@ class Model:
 
 def _step(hessian, gradient, vector, is_scale, owner) -> np.ndarray:
     """The Newton step; a phase whose scale would fall below 0 goes to 0 and keeps its shape."""
-    free = np.ones(len(vector), dtype=bool)
-    while True:
+    free, step = np.ones(len(vector), dtype=bool), np.linalg.solve(hessian, gradient)
+    while (negative := free & is_scale & (vector + step < 0)).any():
+        free &= ~np.isin(owner, owner[negative])
         step = np.where(is_scale, -vector, 0.0)
         rest = gradient[free] - hessian[np.ix_(free, ~free)] @ step[~free]
         step[free] = np.linalg.solve(hessian[np.ix_(free, free)], rest)
-        negative = free & is_scale & (vector + step < 0)
-        if not negative.any():
-            return step
-        free &= ~np.isin(owner, owner[negative])
+    return step
 
 
 @cache

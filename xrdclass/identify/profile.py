@@ -17,7 +17,6 @@ from ..diffraction import (
     RADIATIONS,
     Radiation,
     Reflections,
-    inverse_square,
     lorentz_polarisation,
     reciprocal_metric,
     reflections,
@@ -211,12 +210,14 @@ class Instrument:
     log_width : logarithm of the instrument's width at half maximum, degrees
     displaced : whether the sample is displaced; else the shift is a zero shift
     step : width of the intervals that points are means of, degrees
+    cut : profiles end where they fall below this part of the highest
     """
 
     shift: float
     log_width: float
     displaced: bool = True
     step: float = 0.0
+    cut: float = TOLERANCE
 
 
 class LineSet:
@@ -256,6 +257,7 @@ class LineSet:
         self.phase, self.source, self.unit = lines, source, self.area.max(initial=1e-300)
         self.area = self.area / self.unit
         self.q, self.s_squared = q[chosen], s_squared[chosen]
+        self._pairs = (self.q[:, :, None] * self.q[:, None]).reshape(-1, 9).T
         self.two_theta = np.degrees(2 * theta)
         self.basis = table.strain_basis
         self._equivalents, self._cosines = table.equivalents[chosen], None
@@ -278,11 +280,10 @@ class LineSet:
         """Bragg angles of a strained cell, radians, and d(2 theta)/d(strain), degrees, (r, k)."""
         inverse = np.linalg.inv(np.eye(3) + np.tensordot(strain, self.basis, 1))
         metric = inverse @ inverse.T
-        halves = inverse @ self.basis @ metric
-        metrics = np.concatenate([metric[None], halves + halves.swapaxes(1, 2)])
-        square, *slopes = inverse_square(self.q, metrics)
+        metrics = np.concatenate([metric[None], inverse @ self.basis @ metric])
+        square, *slopes = metrics.reshape(-1, 9) @ self._pairs
         theta = np.arcsin(np.minimum(self.source.mean / 2 * np.sqrt(square), 0.998))
-        return theta, (np.degrees(-np.tan(theta)) / square * np.array(slopes)).T
+        return theta, (np.degrees(-2 * np.tan(theta)) / square * np.array(slopes)).T
 
     def texture(self, crystal: Crystal):
         """March-Dollase factor of each line and its derivative with respect to log r, (r,)."""
@@ -291,9 +292,9 @@ class LineSet:
         if self._cosines is None:
             self._cosines = self.cos_squared
         c, r = self._cosines[crystal.axis], np.exp(crystal.log_r)
-        base = r * r * c + (1 - c) / r
-        slope = -1.5 * base**-2.5 * (2 * r * r * c - (1 - c) / r)
-        return march_dollase(c, r).mean(axis=1), slope.mean(axis=1)
+        factor, along, across = march_dollase(c, r), r * r * c, (1 - c) / r
+        slope = -1.5 * factor * (2 * along - across) / (along + across)
+        return factor.mean(axis=1), slope.mean(axis=1)
 
     def shapes(self, crystal: Crystal, instrument: Instrument):
         """Where the lines lie and how wide they are, degrees, both of a doublet taken as one.
@@ -326,25 +327,25 @@ class LineSet:
         fading = np.exp(-2 * crystal.extra_b * self.s_squared)
         return self.area * fading * self.texture(crystal)[0]
 
-    def draw(self, x, crystal: Crystal, instrument: Instrument) -> np.ndarray:
+    def draw(self, x, crystal: Crystal, instrument: Instrument, slopes=True) -> np.ndarray:
         """The pattern at the angles ``x`` and its derivatives; the crystal's scale is left out.
 
         Widths of instrument, crystallite size and micro-strain add in squares, as in `simulation`.
 
         Returns
         -------
-        float, (n, 2 + k + 5 or 6): derivatives with respect to the instrument's shift and
-        log_width, then the pattern itself, then derivatives with respect to strain and what
-        `Crystal.shape` names
+        float32, (n,), if no ``slopes`` are asked for; else (n, 2 + k + 5 or 6): derivatives with
+        respect to the instrument's shift and log_width, then the pattern itself, then derivatives
+        with respect to strain and what `Crystal.shape` names
         """
-        place, width, slopes, squares = self.shapes(crystal, instrument)
+        place, width, moves, squares = self.shapes(crystal, instrument)
         texture, by_log_r = self.texture(crystal)
         area = self.area * texture * np.exp(-2 * crystal.extra_b * self.s_squared)
         split = self.split(place)
         place = np.concatenate([place + apart for apart, _ in split])
         height = np.concatenate([part * area / width for _, part in split])
         wide, times = np.tile(width, len(split)), len(split)
-        first, last = _windows(x, place, wide, height, crystal.eta)
+        first, last = _windows(x, place, wide, height, crystal.eta, instrument.cut)
         number = last - first
         start = np.concatenate([[0], np.cumsum(number)])
         rows = np.arange(start[-1]) + np.repeat(first - start[:-1], number)
@@ -354,17 +355,20 @@ class LineSet:
         square, eta = u * u, float(crystal.eta)
         bell, tails = gaussian(u, 1.0), lorentzian(u, 1.0)
         inner, outer = (1 - eta) * bell, eta * tails
-        bent = inner * (8 * math.log(2)) + outer * (8 / (1 + 4 * square))
         value = inner + outer
-        width, height = width[:, None], height[:, None]
         sparse = csc_matrix((len(x), len(height)), dtype=np.float32)
         sparse.indices, sparse.indptr = rows.astype(np.int32), start.astype(np.int32)
+        if not slopes:
+            sparse.data = value
+            return sparse @ height.astype(np.float32)
+        bent = inner * (8 * math.log(2)) + outer * (8 / (1 + 4 * square))
+        width, height = width[:, None], height[:, None]
         on_area = [np.ones_like(texture), -2 * self.s_squared, by_log_r / texture]
         k, end = len(self.basis), 6 + len(self.basis) + len(crystal.shape) - 3
         result = np.empty((end, len(x)), dtype=np.float32)
         for values, by, columns in (
             (value, np.transpose(on_area[: end - k - 5]), [2, *range(k + 6, end)]),
-            (bent * u, slopes / width, [0, *range(3, k + 3)]),
+            (bent * u, moves / width, [0, *range(3, k + 3)]),
             (bent * square - value, squares * (1, -1, 1) / width**2, [1, k + 3, k + 4]),
             (tails - bell, np.ones_like(width), [k + 5]),
         ):
@@ -373,9 +377,9 @@ class LineSet:
         return result.T
 
 
-def _windows(x, centre, width, height, eta: float):
+def _windows(x, centre, width, height, eta: float, cut: float):
     """Which points each line is drawn at: the first, and the one after the last."""
-    reach = np.sqrt(max(eta, 0.2) * height / height.max() / TOLERANCE) / 2
+    reach = np.sqrt(max(eta, 0.2) * height / height.max() / cut) / 2
     reach = width * np.clip(reach, *REACH)
     reach = np.minimum(reach, np.maximum(REACH[0] * width, FARTHEST))
     return np.searchsorted(x, centre - reach), np.searchsorted(x, centre + reach)

@@ -294,7 +294,7 @@ def _without_worthless(model: Model, places, least: float):
     while places:
         model = model if model.jacobian is not None else model.draw()
         scales = np.array([crystal.scale for crystal in model.crystals])
-        gains = scales**2 / model.covariance(0)[1].diagonal()[model.scale_columns]
+        gains = scales**2 / model.inverse()[0].diagonal()[model.scale_columns]
         kept = np.flatnonzero(scales > 0)
         if gains[kept].min(initial=np.inf) < least:
             kept = np.delete(kept, gains[kept].argmin())
@@ -426,7 +426,7 @@ def _absent(lines: LineSet, model: Model, inverse, mass: float) -> RefinedPhase:
     if not len(lines.area):
         return unknown
     crystal = Crystal(0.0, np.zeros(len(lines.basis)), log_size=float(np.log(LIMIT_SIZE)))
-    column = lines.draw(x, crystal, model.instrument)[:, 2]
+    column = lines.draw(x, crystal, model.instrument, slopes=False)
     r = (model.measured.y - model.smooth - model.peaks) / sigma
     weight = one_sided(r)[1]
     shared = model.jacobian.T @ (weight * column / sigma**2)

@@ -9,12 +9,14 @@ from scipy.interpolate import BSpline
 from scipy.ndimage import maximum_filter1d
 
 from ..simulation import scherrer_fwhm
-from .profile import Crystal, Instrument, LineSet
+from .profile import TOLERANCE, Crystal, Instrument, LineSet
 
 #: Where data above the model stop to count, in standard deviations.
 SATURATION = 3.0
 #: How far the background is expected to depart from the curve under the peaks, in parts of it.
 BACKGROUND_SPREAD = 0.4
+#: Where profiles end, in parts of the highest one, while a fit is far off.
+COARSE_CUT = 0.01
 
 
 def one_sided(r):
@@ -22,10 +24,8 @@ def one_sided(r):
 
     r^2 where the model lies above the data, r^2 / (1 + r^2 / 9) where data lie above the model.
     """
-    square = r * r
-    saturated = 1 / (1 + square / SATURATION**2)
-    above = r > 0
-    return np.where(above, square * saturated, square), np.where(above, saturated**2, 1.0)
+    saturated = 1 / (1 + (np.maximum(r, 0) / SATURATION) ** 2)
+    return r * r * saturated, saturated * saturated
 
 
 def counting_gain(y, x) -> float:
@@ -62,6 +62,7 @@ class Measured:
     splines : float, (n, m), smooth functions that make up the background
     expected : float, (m,), coefficients of a curve under the peaks
     stiffness : float, (m, m), what it costs to depart from them
+    cut : part of the highest profile below which all profiles end
     """
 
     x: np.ndarray
@@ -72,6 +73,7 @@ class Measured:
     splines: np.ndarray
     expected: np.ndarray
     stiffness: np.ndarray
+    cut: float
 
     @property
     def floor(self) -> np.ndarray:
@@ -112,7 +114,8 @@ def prepare(
         near = maximum_filter1d(above, 2 * int(0.6 / spacing) + 1)
         variance = variance + softness**2 * (above**2 + 0.1 * near**2)
     step = spacing * (size > 1)
-    return Measured(x, y, variance, step, counting, splines, expected, stiffness)
+    cut = COARSE_CUT if softness else TOLERANCE
+    return Measured(x, y, variance, step, counting, splines, expected, stiffness, cut)
 
 
 def _counting(x, y) -> tuple[float, float]:
@@ -129,7 +132,7 @@ def background_splines(x, low: float, high: float) -> np.ndarray:
     n = int(np.clip(np.ceil((high - low) / 0.45), 2, 24))
     knots = np.linspace(low, high, n + 1) ** 2
     knots = np.concatenate([[knots[0]] * 3, knots, [knots[-1]] * 3])
-    return BSpline.design_matrix(np.clip(x, knots[0], knots[-1]), knots, 3).toarray()
+    return BSpline.design_matrix(np.clip(x, knots[0], knots[-1]), knots, 3).toarray(order="F")
 
 
 def lower_envelope(y, variance, splines, roughness) -> np.ndarray:
@@ -170,7 +173,7 @@ class Blur:
         index = np.rint((angles - self.low) / self.step).astype(int)
         inside = (index >= 0) & (index < len(self.signal))
         index = np.clip(index, 0, len(self.signal) - 1)
-        return np.where(inside, self.signal[index], 0.0), self.noise[index], inside
+        return np.where(inside, self.signal[index], 0), self.noise[index], inside
 
 
 def blurred(measured: Measured, width: float) -> Blur:
@@ -188,6 +191,7 @@ def blurred(measured: Measured, width: float) -> Blur:
     variance = np.interp(x, measured.x, measured.variance) / np.maximum(count, 1)
     spacing = max(1.0, np.median(np.diff(measured.x)) / step)
     noise = np.sqrt(_smoothed(variance, kernel**2) * spacing)
+    signal, noise = signal.astype(np.float32), noise.astype(np.float32)  # fast, and will do
     return Blur(width, x[0], step, signal, noise)
 
 
@@ -230,6 +234,7 @@ def find_starts(lines: LineSet, blurs, shifts, cell_range: float, displaced: boo
         signal, noise, inside = blur.at(place)
         distance = lines.two_theta[voters][:, None] - lines.two_theta
         height = np.exp(-4 * np.log(2) * (distance / (1.2 * blur.width)) ** 2) @ lines.area
+        height = height.astype(np.float32)
         votes, scale = _votes(signal, noise, height, inside)
         votes = votes - 0.5 * ((trials / step) ** 2 / 4).sum(axis=1)
         order = np.argsort(-votes)
@@ -276,16 +281,16 @@ def _votes(signal, noise, height, inside):
     Scales are tried that fit one of the lines exactly: where foreign peaks lie upon some, the
     others still agree on one.
     """
-    scales = np.sort(np.where(inside, signal / height, 0.0), axis=1)
-    scales = scales[:, np.rint(PARTS * (scales.shape[1] - 1)).astype(int)]
-    nothing, gains = one_sided(signal / noise)[0], []
-    for scale in np.maximum(scales, 0).T:
+    scales = np.sort(np.where(inside, signal / height, 0), axis=1)
+    scales = np.maximum(scales[:, np.rint(PARTS * (scales.shape[1] - 1)).astype(int)], 0)
+    gains = []
+    nothing = one_sided(signal / noise)[0]
+    for scale in scales.T:
         expected = scale[:, None] * height
-        wide = np.sqrt(noise**2 + (0.25 * expected) ** 2)
-        loss = one_sided((signal - expected) / wide)[0]
-        gains.append(((nothing - loss) * inside).sum(axis=1))
+        wide = np.sqrt(noise**2 + (np.float32(0.25) * expected) ** 2)
+        gains.append(((nothing - one_sided((signal - expected) / wide)[0]) * inside).sum(axis=1))
     best = np.argmax(gains, axis=0)
-    return np.max(gains, axis=0), np.maximum(scales[np.arange(len(best)), best], 0)
+    return np.max(gains, axis=0), scales[np.arange(len(best)), best]
 
 
 #: A further shift is tried if it is so far off, in degrees, and has this part of the most votes.
