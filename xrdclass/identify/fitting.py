@@ -276,7 +276,7 @@ class Model:
         y = measured.y if y is None else y
         k, m = len(chosen), len(self.background)
         patterns = self.jacobian[:, self.scale_columns[np.asarray(chosen, dtype=int)]]
-        columns = np.concatenate([patterns, measured.splines], axis=1)
+        columns = np.concatenate([patterns.T, measured.splines.T]).T
         is_scale, owner = np.arange(k + m) < k, np.arange(k + m)
         vector = np.array([*(self.crystals[i].scale for i in chosen), *self.background])
         for i in range(rounds + 1):

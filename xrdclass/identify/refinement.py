@@ -266,16 +266,18 @@ def _far_start(
 
     def best(phases, iterations, most=2):
         shifts = search.likely_shifts(phases, most)
-        tried = [joined(empty, phases, shift, 1.0, 3) for shift in shifts]
-        return min(tried, key=lambda model: model.loss).run(iterations - 3)
+        tried = [joined(empty, phases, shift, 1.0, 2) for shift in shifts]
+        return min(tried, key=lambda model: model.loss).run(iterations - 2)
 
     def convincing(model):
         return max(map(USUAL.probability, assess(model)))
 
     first = [i for i in range(len(lines)) if expected[i] >= EXPECTED * max(expected)]
-    model = best(first, 5)
-    if len(first) > 1 and convincing(model) <= CONVINCING:
-        anchor = max((best([i], 4, 1) for i in first), key=convincing)
+    model, tried = best(first, 5), np.array(search.likely_shifts(first))
+    own = {i: search.likely_shifts([i], 1) for i in first}
+    away = [i for i in first if own[i] and np.abs(tried - own[i]).min() > SECOND[0]]
+    if away and convincing(model) <= CONVINCING:
+        anchor = max((best([i], 4, 1) for i in away), key=convincing)
         if abs(anchor.shift - model.shift) > SECOND[0]:
             other = joined(empty, first, anchor.shift, 1.0, 5)
             model = min(model, other, key=lambda model: model.loss)
@@ -429,7 +431,7 @@ def _absent(lines: LineSet, model: Model, inverse, mass: float) -> RefinedPhase:
     column = lines.draw(x, crystal, model.instrument, slopes=False)
     r = (model.measured.y - model.smooth - model.peaks) / sigma
     weight = one_sided(r)[1]
-    shared = model.jacobian.T @ (weight * column / sigma**2)
+    shared = model.jacobian.T @ (weight * column / sigma**2).astype(np.float32)
     own = (weight * column**2 / sigma**2).sum() - shared @ inverse @ shared
     variance = 1 / max(own, 1e-100)
     scale = max(variance * (weight * column * r / sigma).sum(), 0)
