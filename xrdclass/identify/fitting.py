@@ -246,7 +246,7 @@ class Model:
         # What a strong line says of a parameter it also bends its way: left out, it says more.
         ends = np.append(starts[1:], len(x))
         strength = np.add.reduceat((self.peaks / sigma) ** 2, starts)
-        for c in np.argsort(-strength)[:DECISIVE]:
+        for c in np.argsort(-strength)[: min(DECISIVE, (strength > 0).sum())]:
             own = rows[starts[c] : ends[c]]
             reach = own @ inverse
             without = np.eye(len(own)) - reach @ own.T

@@ -33,13 +33,14 @@ class Convolution:
     def __call__(self, x):
         """(n, points, channels) -> (n, fewer points, filters)."""
         size, channels, filters = self.kernel.shape
-        n, points = len(x), x.shape[1]
+        n, points = x.shape[:2]
         steps = -(-points // self.stride)
         missing = max((steps - 1) * self.stride + size - points, 0)
-        x = np.pad(x, ((0, 0), (missing // 2, missing - missing // 2), (0, 0)))
+        padded = np.zeros((n, points + missing, channels), dtype=x.dtype)
+        padded[:, missing // 2 : missing // 2 + points] = x
         # Each window is one row, so that all of them times all filters are one matrix product;
         # copied, as BLAS takes no rows that overlap.
-        rows = np.lib.stride_tricks.sliding_window_view(x.reshape(n, -1), size * channels, axis=1)
+        rows = np.lib.stride_tricks.sliding_window_view(padded.reshape(n, -1), size * channels, 1)
         rows = np.ascontiguousarray(rows[:, :: self.stride * channels])
         y = rows.reshape(-1, size * channels) @ self.kernel.reshape(-1, filters) + self.bias
         y = np.maximum(y, 0).reshape(n, steps, filters)

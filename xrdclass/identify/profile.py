@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, lru_cache
 
 import numpy as np
 from scipy.sparse import csc_matrix
@@ -259,7 +259,7 @@ class LineSet:
         self.q, self.s_squared = q[chosen], s_squared[chosen]
         self._pairs = (self.q[:, :, None] * self.q[:, None]).reshape(-1, 9).T
         self.two_theta = np.degrees(2 * theta)
-        self.basis = table.strain_basis
+        self.basis, self._flat = table.strain_basis, table.strain_basis.reshape(-1, 9)
         self._equivalents, self._cosines = table.equivalents[chosen], None
 
     @property
@@ -278,7 +278,7 @@ class LineSet:
 
     def places(self, strain):
         """Bragg angles of a strained cell, radians, and d(2 theta)/d(strain), degrees, (r, k)."""
-        inverse = np.linalg.inv(np.eye(3) + np.tensordot(strain, self.basis, 1))
+        inverse = np.linalg.inv(np.eye(3) + (strain @ self._flat).reshape(3, 3))
         metric = inverse @ inverse.T
         metrics = np.concatenate([metric[None], inverse @ self.basis @ metric])
         square, *slopes = metrics.reshape(-1, 9) @ self._pairs
@@ -385,6 +385,7 @@ def _windows(x, centre, width, height, eta: float, cut: float):
     return np.searchsorted(x, centre - reach), np.searchsorted(x, centre + reach)
 
 
+@lru_cache(64)
 def _squared_structure_factors(lines: PhaseLines, source: Radiation) -> np.ndarray:
     """|F|^2 with dispersion and thermal motion, the mean of hkl and -h-k-l, electrons squared."""
     table = lines.table

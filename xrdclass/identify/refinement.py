@@ -331,7 +331,8 @@ def _report(model: Model, lines, places, said) -> Refinement:
         p = places.index(place)
         crystal, at = model.crystals[p], model.scale_columns[p]
         k = len(crystal.strain)
-        cell, slopes = _cell(line, crystal.strain)
+        cell, step = _cell(line, crystal.strain), 1e-6 * np.eye(k)
+        slopes = np.array([_cell(line, crystal.strain + e) - cell for e in step]) / 1e-6
         part = covariance[at + 1 : at + 1 + k, at + 1 : at + 1 + k]
         phases[name] = RefinedPhase(
             name=name,
@@ -397,19 +398,11 @@ def _weights(model: Model, covariance):
 
 
 def _cell(lines: LineSet, strain):
-    """Cell lengths and angles, (6,), and their derivatives, (k, 6), of a strained cell."""
-
-    def parameters(strain):
-        a = lines.phase.table.lattice @ (np.eye(3) + np.tensordot(strain, lines.basis, 1))
-        lengths = np.linalg.norm(a, axis=1)
-        unit = a / lengths[:, None]
-        pairs = [unit[1] @ unit[2], unit[0] @ unit[2], unit[0] @ unit[1]]
-        return np.concatenate([lengths, np.degrees(np.arccos(np.clip(pairs, -1, 1)))])
-
-    step = 1e-6
-    shifted = [strain + step * e for e in np.eye(len(strain))]
-    cell = parameters(strain)
-    return cell, np.array([(parameters(s) - cell) / step for s in shifted])
+    """Lengths and angles, (6,), of a strained cell."""
+    a = lines.phase.table.lattice @ (np.eye(3) + np.tensordot(strain, lines.basis, 1))
+    lengths = np.linalg.norm(a, axis=1)
+    cosines = (a @ a.T / np.outer(lengths, lengths))[(1, 0, 0), (2, 2, 1)]
+    return np.concatenate([lengths, np.degrees(np.arccos(np.clip(cosines, -1, 1)))])
 
 
 def _size_error(lines: LineSet, crystal: Crystal, instrument: Instrument, error: float) -> float:
@@ -423,7 +416,7 @@ def _size_error(lines: LineSet, crystal: Crystal, instrument: Instrument, error:
 def _absent(lines: LineSet, model: Model, inverse, mass: float) -> RefinedPhase:
     """What the scan says of a phase that is not in the fit: how much of it there may be."""
     x, sigma = model.measured.x, model.sigma
-    cell, _ = _cell(lines, np.zeros(len(lines.basis)))
+    cell = _cell(lines, np.zeros(len(lines.basis)))
     unknown = RefinedPhase(lines.phase.name, cell, np.full(6, np.nan), np.zeros(len(x)), 100.0)
     if not len(lines.area):
         return unknown

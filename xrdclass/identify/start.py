@@ -132,7 +132,7 @@ def background_splines(x, low: float, high: float) -> np.ndarray:
     n = int(np.clip(np.ceil((high - low) / 0.45), 2, 24))
     knots = np.linspace(low, high, n + 1) ** 2
     knots = np.concatenate([[knots[0]] * 3, knots, [knots[-1]] * 3])
-    return BSpline.design_matrix(np.clip(x, knots[0], knots[-1]), knots, 3).toarray(order="F")
+    return BSpline(knots, np.eye(n + 3), 3)(np.clip(x, knots[0], knots[-1]))
 
 
 def lower_envelope(y, variance, splines, roughness) -> np.ndarray:
