@@ -156,17 +156,16 @@ class Model:
     def run(self, iterations: int = 20, tolerance: float = 0.3) -> Model:
         """The model after Levenberg-Marquardt steps on the one-sided loss, linear parts inside.
 
-        ``tolerance``: stop where a step is expected to lower the loss by less than half of it, or
-        two together lower it by less.
+        ``tolerance``: stop where a step promises to lower the loss by less than half of it, or two
+        together lower it by less.
         """
-        y, m = self.measured.y, len(self.background)
+        y, m, layout = self.measured.y, len(self.background), self.layout()
         mean, spread, low, high, longest = self.limits()
         prior = self.prior(spread)
         mean[-m:] = self.measured.expected
-        names = [name for _, name in self.layout()] + ["background"] * m
-        owner = np.array([i for i, _ in self.layout()] + [-1] * m)
-        is_scale = np.array([name == "scale" for name in names])
-        shape = ~is_scale & np.array([name != "background" for name in names])
+        owner = np.array([i for i, _ in layout] + [-1] * m)
+        is_scale = np.array([name == "scale" for _, name in layout] + [False] * m)
+        damped = ~is_scale & (np.arange(len(owner)) < len(layout))
 
         def whole(model, vector, sigma):
             r = (y - model.smooth - model.peaks) / sigma
@@ -177,30 +176,29 @@ class Model:
         model = self if self.jacobian is not None else self.draw()
         vector, damping, small = model.pack(), self.damping, 0
         for _ in range(iterations):
-            sigma = model.sigma
+            sigma, new = model.sigma, None
             loss, r, weight = whole(model, vector, sigma)
             root = np.sqrt(weight)
             scaled = model.jacobian * (root / sigma).astype(np.float32)[:, None]
             hessian = scaled.T @ scaled + prior
             gradient = scaled.T @ (root * r).astype(np.float32) - prior @ (vector - mean)
-            diagonal = hessian.diagonal()
+            lowest, highest = np.maximum(low - vector, -longest), np.minimum(high - vector, longest)
             for _ in range(6):
-                a = hessian + np.diag(np.where(shape, damping, 1e-9) * diagonal + 1e-12)
-                step = np.clip(_step(a, gradient, vector, is_scale, owner), -longest, longest)
-                trial = np.clip(vector + step, low, high)
-                if (trial - vector) @ gradient < tolerance / 2:
-                    model.damping = damping
-                    model.loss = loss
-                    return model
-                new = self.unpack(trial).draw()
-                gained = loss - whole(new, trial, sigma)[0]
+                more = np.where(damped, damping, 1e-9) * hessian.diagonal() + 1e-12
+                step = _step(hessian + np.diag(more), gradient, lowest, highest, is_scale, owner)
+                promised = step @ (2 * gradient - hessian @ step)
+                if damping < 0.01 and promised < tolerance / 2:
+                    break
+                trial = self.unpack(vector + step).draw()
+                gained = loss - whole(trial, vector + step, sigma)[0]
                 if gained > -1e-9 * loss:
+                    new = trial
                     break
                 damping *= 8
-            else:
+            if new is None:
                 break
             damping = max(damping / 4, 1e-6)
-            vector, model = trial, new
+            vector, model = vector + step, new
             small = small + 1 if gained < tolerance else 0
             if small == 2:
                 break
@@ -278,6 +276,7 @@ class Model:
         patterns = self.jacobian[:, self.scale_columns[np.asarray(chosen, dtype=int)]]
         columns = np.concatenate([patterns.T, measured.splines.T]).T
         is_scale, owner = np.arange(k + m) < k, np.arange(k + m)
+        least, none = np.where(is_scale, 0, -np.inf), np.full(k + m, np.inf)
         vector = np.array([*(self.crystals[i].scale for i in chosen), *self.background])
         for i in range(rounds + 1):
             smooth, peaks = columns[:, k:] @ vector[k:], columns[:, :k] @ vector[:k]
@@ -290,15 +289,17 @@ class Model:
             a[k:, k:] += measured.stiffness
             gradient[k:] -= measured.stiffness @ (vector[k:] - measured.expected)
             a += np.diag(1e-9 * a.diagonal() + 1e-12)
-            vector = vector + _step(a, gradient, vector, is_scale, owner)
+            vector = vector + _step(a, gradient, least - vector, none, is_scale, owner)
 
 
-def _step(hessian, gradient, vector, is_scale, owner) -> np.ndarray:
-    """The Newton step; a phase whose scale would fall below 0 goes to 0 and keeps its shape."""
-    free, step = np.ones(len(vector), dtype=bool), np.linalg.solve(hessian, gradient)
-    while (negative := free & is_scale & (vector + step < 0)).any():
-        free &= ~np.isin(owner, owner[negative])
-        step = np.where(is_scale, -vector, 0.0)
+def _step(hessian, gradient, lowest, highest, is_scale, owner) -> np.ndarray:
+    """The Newton step within limits; a phase whose scale would go to 0 keeps its shape."""
+    free, step = np.ones(len(gradient), dtype=bool), np.linalg.solve(hessian, gradient)
+    while (beyond := free & ((step < lowest) | (step > highest))).any():
+        step[beyond] = np.clip(step, lowest, highest)[beyond]
+        gone = free & ~is_scale & np.isin(owner, owner[beyond & is_scale])
+        step[gone] = 0
+        free &= ~(beyond | gone)
         rest = gradient[free] - hessian[np.ix_(free, ~free)] @ step[~free]
         step[free] = np.linalg.solve(hessian[np.ix_(free, free)], rest)
     return step
