@@ -231,13 +231,13 @@ class Model:
         return inverse, prior, rows, root, r
 
     def covariance(self):
-        """Covariance of all parameters, and the inverse of the normal matrix.
+        """Covariance of all parameters, and what `inverse` returns.
 
         The observed scatter of what is left, cluster by cluster, scales the errors; they are never
         smaller than the noise and the usual error of calculated intensities make them.
         """
         x, sigma = self.measured.x, self.sigma
-        inverse, prior, rows, root, r = self.inverse()
+        inverse, prior, rows, root, r = parts = self.inverse()
         starts = np.searchsorted(x, np.arange(x[0], x[-1], CLUSTER))
         starts = np.unique(starts[starts < len(x)])
         moves = np.add.reduceat(rows * (root * r)[:, None], starts) @ inverse
@@ -254,7 +254,7 @@ class Model:
         seen = moves.T @ moves + inverse @ prior @ inverse
         least = shares.T @ shares + inverse
         factor = np.sqrt(np.maximum(least.diagonal() / np.maximum(seen.diagonal(), 1e-300), 1))
-        return seen * np.outer(factor, factor), inverse
+        return seen * np.outer(factor, factor), parts
 
     def keep(self, chosen) -> Model:
         """The model with some of its phases only, by their places."""

@@ -29,7 +29,7 @@ from .evidence import (
 )
 from .fitting import Model, on_one_thread
 from .profile import AXES, Crystal, Instrument, LineSet, PhaseLines, phase_lines
-from .start import SECOND, Measured, Search, one_sided, prepare
+from .start import SECOND, Measured, Search, prepare
 
 #: A phase that gains less than this stays out of the fit, some four standard deviations; or this,
 #: three of them, if the phases are known.
@@ -312,7 +312,7 @@ def _report(model: Model, lines, places, said) -> Refinement:
     ``places``: which of the lines its phases have; ``said``: place -> evidence and probability.
     """
     measured, model = model.measured, model if model.jacobian is not None else model.draw()
-    covariance, inverse = model.covariance()
+    covariance, parts = model.covariance()
     error = np.sqrt(covariance.diagonal())
     mass, weight, weight_error = _weights(model, covariance)
     phases, warnings = {}, []
@@ -325,7 +325,7 @@ def _report(model: Model, lines, places, said) -> Refinement:
             )
         evidence, probability = said.get(place, (Evidence(), 0.0))
         if place not in places:
-            absent = _absent(line, model, inverse, mass.sum())
+            absent = _absent(line, model, parts, mass.sum())
             phases[name] = replace(absent, evidence=evidence, probability=probability)
             continue
         p = places.index(place)
@@ -413,21 +413,19 @@ def _size_error(lines: LineSet, crystal: Crystal, instrument: Instrument, error:
     return float(np.exp(crystal.log_size) * error) if known else np.inf
 
 
-def _absent(lines: LineSet, model: Model, inverse, mass: float) -> RefinedPhase:
+def _absent(lines: LineSet, model: Model, parts, mass: float) -> RefinedPhase:
     """What the scan says of a phase that is not in the fit: how much of it there may be."""
-    x, sigma = model.measured.x, model.sigma
+    x, (inverse, _, rows, root, r) = model.measured.x, parts
     cell = _cell(lines, np.zeros(len(lines.basis)))
     unknown = RefinedPhase(lines.phase.name, cell, np.full(6, np.nan), np.zeros(len(x)), 100.0)
     if not len(lines.area):
         return unknown
     crystal = Crystal(0.0, np.zeros(len(lines.basis)), log_size=float(np.log(LIMIT_SIZE)))
-    column = lines.draw(x, crystal, model.instrument, slopes=False)
-    r = (model.measured.y - model.smooth - model.peaks) / sigma
-    weight = one_sided(r)[1]
-    shared = model.jacobian.T @ (weight * column / sigma**2).astype(np.float32)
-    own = (weight * column**2 / sigma**2).sum() - shared @ inverse @ shared
+    column = lines.draw(x, crystal, model.instrument, slopes=False) * root / model.sigma
+    shared = column @ rows
+    own = column @ column - shared @ inverse @ shared
     variance = 1 / max(own, 1e-100)
-    scale = max(variance * (weight * column * r / sigma).sum(), 0)
+    scale = max(variance * (column @ (root * r)), 0)
     limit = (scale + 1.645 * np.sqrt(variance)) * lines.mass_factor
     return replace(
         unknown,

@@ -42,7 +42,7 @@ def counting_gain(y, x) -> float:
         square = (block[:-2] - 2 * block[1:-1] + block[2:]) ** 2 / 6
         mean = np.convolve(np.maximum(block, 0), np.ones(9) / 9, "same")[1:-1]
         low = mean <= np.quantile(mean, 0.8)
-        square, mean = square[low], np.maximum(mean[low], 1e-12 * max(y.max(), 1e-30))
+        square, mean = square[low], np.maximum(mean[low], 1e-12 * max(np.abs(y).max(), 1e-30))
         gain = square.sum() / mean.sum()
         for _ in range(8):
             gain = np.minimum(square, 16 * gain * mean).sum() / mean.sum()
@@ -160,11 +160,12 @@ VOTERS, PARTS = 12, np.array([0.15, 0.35, 0.55, 0.75, 1.0])
 
 @dataclass(frozen=True, eq=False)
 class Blur:
-    """A scan above its floor, blurred by a Gaussian, on an even axis."""
+    """A scan above its floor, blurred by a Gaussian, on an even axis; float32, in a unit."""
 
     width: float
     low: float
     step: float
+    unit: float
     signal: np.ndarray
     noise: np.ndarray
 
@@ -191,8 +192,9 @@ def blurred(measured: Measured, width: float) -> Blur:
     variance = np.interp(x, measured.x, measured.variance) / np.maximum(count, 1)
     spacing = max(1.0, np.median(np.diff(measured.x)) / step)
     noise = np.sqrt(_smoothed(variance, kernel**2) * spacing)
-    signal, noise = signal.astype(np.float32), noise.astype(np.float32)  # fast, and will do
-    return Blur(width, x[0], step, signal, noise)
+    unit = float(np.sqrt(np.median(measured.variance)))
+    signal, noise = ((values / unit).astype(np.float32) for values in (signal, noise))
+    return Blur(width, x[0], step, unit, signal, noise)
 
 
 def _smoothed(values, kernel) -> np.ndarray:
@@ -250,7 +252,7 @@ def find_starts(lines: LineSet, blurs, shifts, cell_range: float, displaced: boo
             trials = finer.reshape(-1, k + 1)
     first = np.array([b[0] if len(b) else -1 for b in best])
     score = np.where(first < 0, -np.inf, votes[first])
-    return Starts(score, trials[first, 1:], scale[first] * blurs[-1].width / 0.94)
+    return Starts(score, trials[first, 1:], scale[first] * blur.unit * blur.width / 0.94)
 
 
 def _corners(values, n: int, most: int) -> np.ndarray:
