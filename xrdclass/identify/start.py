@@ -151,7 +151,7 @@ def lower_envelope(y, variance, splines, roughness) -> np.ndarray:
 #: Widths of the blurs through which lines are looked for, degrees; each level halves the steps.
 BLURS = (0.6, 0.3, 0.15)
 #: Trials kept for each shift after each level.
-KEPT = (5, 3, 1)
+KEPT = (3, 2, 1)
 #: Most trials at first; a tenth of them around each kept one.
 TRIALS = 900
 #: Lines that vote, and which of the scales that they ask for are tried: quantiles.
