@@ -64,13 +64,16 @@ class Model:
 
     # All parameters are one vector: shift, log_width, then each crystal's, then the background's.
 
-    def layout(self) -> list[tuple[int, str]]:
-        """Owner and name of each parameter but the background's; the instrument's owner is -1."""
-        result = [(-1, "shift"), (-1, "log_width")]
-        for i, crystal in enumerate(self.crystals):
-            result += [(i, "scale")] + [(i, "strain")] * len(crystal.strain)
-            result += [(i, name) for name in crystal.shape]
-        return result
+    @property
+    def edges(self) -> np.ndarray:
+        """Where each phase's parameters begin, its scale first, and where the background's do."""
+        sizes = [1 + len(c.strain) + len(c.shape) for c in self.crystals]
+        return 2 + np.cumsum([0, *sizes])
+
+    @property
+    def scale_columns(self) -> np.ndarray:
+        """Where the derivatives with respect to scales stand: each phase's pattern at scale 1."""
+        return self.edges[:-1]
 
     def pack(self) -> np.ndarray:
         parts = [[self.shift, self.log_width]]
@@ -79,35 +82,40 @@ class Model:
         return np.concatenate([*parts, self.background])
 
     def unpack(self, vector) -> Model:
-        at, crystals = 2, []
-        for c in self.crystals:
-            k, n = len(c.strain), len(c.strain) + len(c.shape)
-            shape = dict(zip(c.shape, vector[at + 1 + k : at + 1 + n], strict=True))
-            crystals.append(
-                replace(c, scale=vector[at], strain=vector[at + 1 : at + 1 + k], **shape)
-            )
-            at += 1 + n
+        crystals, edges = [], self.edges
+        for c, first, last in zip(self.crystals, edges, edges[1:], strict=False):
+            middle = first + 1 + len(c.strain)
+            shape = dict(zip(c.shape, vector[middle:last], strict=True))
+            strain = vector[first + 1 : middle]
+            crystals.append(replace(c, scale=vector[first], strain=strain, **shape))
+        (shift, log_width), background = vector[:2], vector[edges[-1] :]
         return replace(
-            self, crystals=crystals, shift=vector[0], log_width=vector[1], background=vector[at:]
+            self, crystals=crystals, shift=shift, log_width=log_width, background=background
         )
 
-    def limits(self) -> np.ndarray:
-        """Rows like `EXPECTED` for all parameters, (5, parameters)."""
-        shift, cell, free = self.shift_range, self.cell_range, (0, np.inf, -np.inf, np.inf, np.inf)
+    def expected(self):
+        """What is expected: mean and weight, a matrix; smallest, largest values, longest steps."""
+        shift, cell, m = self.shift_range, self.cell_range, len(self.background)
         own = {
             "shift": (0, shift / 2, -1.2 * shift, 1.2 * shift, 0.1),
             "strain": (0, cell / 2, -cell, cell, cell / 3),
             "scale": (0, np.inf, 0, np.inf, np.inf),
+            "background": (0, np.inf, -np.inf, np.inf, np.inf),
             **EXPECTED,
         }
-        rows = [own[name] for _, name in self.layout()]
-        return np.array(rows + [free] * len(self.background)).T
+        names = ["shift", "log_width"]
+        for c in self.crystals:
+            names += ["scale", *["strain"] * len(c.strain), *c.shape]
+        rows = [own[name] for name in names + ["background"] * m]
+        mean, spread, low, high, longest = np.array(rows).T
+        weight = np.diag(1 / spread**2)
+        mean[-m:], weight[-m:, -m:] = self.measured.expected, self.measured.stiffness
+        return mean, weight, low, high, longest
 
     def draw(self) -> Model:
         """Fill in the derivatives, (n, parameters), and the sum of all peaks, (n,)."""
         x, splines = self.measured.x, self.measured.splines
-        sizes = [1 + len(c.strain) + len(c.shape) for c in self.crystals]
-        edges = 2 + np.cumsum([0, *sizes])
+        edges = self.edges
         # A parameter's derivatives lie side by side in memory.
         self.jacobian = np.empty((len(x), edges[-1] + splines.shape[1]), np.float32, order="F")
         self.jacobian[:, :2], self.jacobian[:, edges[-1] :] = 0, splines
@@ -122,12 +130,6 @@ class Model:
             self.jacobian[:, first] = drawn[:, 2]
             self.jacobian[:, first + 1 : last] = scale * drawn[:, 3:]
         return self
-
-    def prior(self, spread) -> np.ndarray:
-        """The weight of what is expected, (parameters, parameters)."""
-        prior, m = np.diag(1 / spread**2), len(self.background)
-        prior[-m:, -m:] = self.measured.stiffness
-        return prior
 
     @property
     def instrument(self) -> Instrument:
@@ -148,24 +150,17 @@ class Model:
         variance = self.measured.variance + (self.intensity_error * peaks) ** 2
         return np.sqrt(variance + (BACKGROUND_ERROR * smooth) ** 2)
 
-    @property
-    def scale_columns(self) -> np.ndarray:
-        """Where the derivatives with respect to scales stand: each phase's pattern at scale 1."""
-        return np.flatnonzero([name == "scale" for _, name in self.layout()])
-
     def run(self, iterations: int = 20, tolerance: float = 0.3) -> Model:
         """The model after Levenberg-Marquardt steps on the one-sided loss, linear parts inside.
 
         ``tolerance``: stop where a step promises to lower the loss by less than half of it, or two
         together lower it by less.
         """
-        y, m, layout = self.measured.y, len(self.background), self.layout()
-        mean, spread, low, high, longest = self.limits()
-        prior = self.prior(spread)
-        mean[-m:] = self.measured.expected
-        owner = np.array([i for i, _ in layout] + [-1] * m)
-        is_scale = np.array([name == "scale" for _, name in layout] + [False] * m)
-        damped = ~is_scale & (np.arange(len(owner)) < len(layout))
+        y, (mean, prior, low, high, longest) = self.measured.y, self.expected()
+        number = np.arange(len(mean))
+        is_scale = np.isin(number, self.scale_columns)
+        owner = np.searchsorted(self.edges, number, "right")
+        damped = ~is_scale & (number < self.edges[-1])
 
         def whole(model, vector, sigma):
             r = (y - model.smooth - model.peaks) / sigma
@@ -224,7 +219,7 @@ class Model:
         sigma = self.sigma
         r = (self.measured.y - self.smooth - self.peaks) / sigma
         root = np.sqrt(one_sided(r)[1])
-        prior = self.prior(self.limits()[1])
+        prior = self.expected()[1]
         rows = self.jacobian * (root / sigma)[:, None]
         normal = rows.T @ rows + prior
         inverse = np.linalg.inv(normal + np.diag(1e-12 * normal.diagonal() + 1e-30))
@@ -265,7 +260,7 @@ class Model:
         """The model on other points of the same scan."""
         return replace(self, measured=measured, jacobian=None)
 
-    def refit(self, chosen, y=None, rounds: int = 3) -> float:
+    def refit(self, chosen, y=None) -> float:
         """The loss with the chosen phases only, as they are: new scales and a new background.
 
         ``y`` stands for the scan's intensities.
@@ -278,11 +273,11 @@ class Model:
         is_scale, owner = np.arange(k + m) < k, np.arange(k + m)
         least, none = np.where(is_scale, 0, -np.inf), np.full(k + m, np.inf)
         vector = np.array([*(self.crystals[i].scale for i in chosen), *self.background])
-        for i in range(rounds + 1):
+        for i in range(4):
             smooth, peaks = columns[:, k:] @ vector[k:], columns[:, :k] @ vector[:k]
             sigma = self.noise(peaks, smooth)
             loss, weight = one_sided((y - smooth - peaks) / sigma)
-            if i == rounds:
+            if i == 3:
                 return float(loss.sum())
             weighted = columns.T * (weight / sigma**2)
             a, gradient = weighted @ columns, weighted @ (y - smooth - peaks)
