@@ -33,32 +33,21 @@ DECISIVE = 30
 
 @dataclass
 class Model:
-    """A scan, the phases' lines and all parameters of a fit.
-
-    Attributes
-    ----------
-    measured : the scan
-    source : Radiation
-    lines, crystals : the phases in the fit, one `LineSet` and one `Crystal` each
-    shift : degrees; of a displaced sample times cos(theta)
-    log_width : logarithm of the instrument's width, degrees
-    background : coefficients of the splines
-    intensity_error : part of the calculated intensities that is not known better
-    """
+    """A scan, the phases' lines and all parameters of a fit."""
 
     measured: Measured
     source: Radiation
-    lines: list[LineSet]
+    lines: list[LineSet]  # of the phases in the fit, beside a crystal each
     crystals: list[Crystal]
-    shift: float
-    log_width: float
-    background: np.ndarray
+    shift: float  # degrees; of a displaced sample times cos(theta)
+    log_width: float  # logarithm of the instrument's width, degrees
+    background: np.ndarray  # coefficients of the splines
     cell_range: float = 0.012
     shift_range: float = 0.3
     displaced: bool = True
-    intensity_error: float = INTENSITY_ERROR
+    intensity_error: float = INTENSITY_ERROR  # part of calculated intensities not known better
     damping: float = 1e-3
-    jacobian: np.ndarray | None = field(default=None, repr=False)
+    jacobian: np.ndarray | None = field(default=None, repr=False)  # see `draw`
     peaks: np.ndarray | None = field(default=None, repr=False)
     loss: float = np.inf
 

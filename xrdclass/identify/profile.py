@@ -147,26 +147,16 @@ def phase_lines(phase: Phase, d_min: float = 0.8, strain: float = 0.015) -> Phas
 
 @dataclass
 class Crystal:
-    """The state of one phase in a fit; what a cell, its crystallites and their orientation do.
+    """The state of one phase in a fit; what a cell, its crystallites and their orientation do."""
 
-    Attributes
-    ----------
-    scale : of its pattern, whose strongest line has the area 1 (counts times degrees)
-    strain : (k,), amounts of the table's basis strains
-    log_size, log_strain : natural logarithms of the crystallite size in nm and the micro-strain
-    eta : Lorentzian part of the profile
-    extra_b : added to all displacement parameters, Å^2
-    log_r, axis : March-Dollase parameter's logarithm, and which of `AXES`, None without texture
-    """
-
-    scale: float
-    strain: np.ndarray
-    log_size: float = float(np.log(40.0))
-    log_strain: float = float(np.log(4e-4))
-    eta: float = 0.5
-    extra_b: float = 0.0
-    log_r: float = 0.0
-    axis: int | None = None
+    scale: float  # of its pattern, whose strongest line has the area 1 (counts times degrees)
+    strain: np.ndarray  # (k,), amounts of the table's basis strains
+    log_size: float = float(np.log(40.0))  # natural logarithm of the crystallite size in nm
+    log_strain: float = float(np.log(4e-4))  # the same of the micro-strain
+    eta: float = 0.5  # Lorentzian part of the profile
+    extra_b: float = 0.0  # added to all displacement parameters, Å^2
+    log_r: float = 0.0  # logarithm of the March-Dollase parameter
+    axis: int | None = None  # which of `AXES`, None without texture
 
     @property
     def shape(self) -> tuple[str, ...]:
@@ -177,22 +167,13 @@ class Crystal:
 
 @dataclass(frozen=True)
 class Instrument:
-    """What all phases of a scan share.
+    """What all phases of a scan share."""
 
-    Attributes
-    ----------
-    shift : degrees; of a displaced sample times cos(theta)
-    log_width : logarithm of the instrument's width at half maximum, degrees
-    displaced : whether the sample is displaced; else the shift is a zero shift
-    step : width of the intervals that points are means of, degrees
-    cut : profiles end where they fall below this part of the highest
-    """
-
-    shift: float
-    log_width: float
-    displaced: bool = True
-    step: float = 0.0
-    cut: float = TOLERANCE
+    shift: float  # degrees; of a displaced sample times cos(theta)
+    log_width: float  # logarithm of the instrument's width at half maximum, degrees
+    displaced: bool = True  # whether the sample is displaced; else the shift is a zero shift
+    step: float = 0.0  # width of the intervals that points are means of, degrees
+    cut: float = TOLERANCE  # profiles end where they fall below this part of the highest
 
 
 class LineSet:

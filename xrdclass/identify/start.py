@@ -52,28 +52,17 @@ def counting_gain(y, x) -> float:
 
 @dataclass(eq=False)
 class Measured:
-    """A scan as the fit sees it.
+    """A scan as the fit sees it."""
 
-    Attributes
-    ----------
-    x, y, variance : float, (n,), degrees, intensities and their variance
-    step : degrees, the width of the intervals that the points are means of; 0 if they are not
-    counting : variance over mean of single points, and the least mean that is reckoned with
-    splines : float, (n, m), smooth functions that make up the background
-    expected : float, (m,), coefficients of a curve under the peaks
-    stiffness : float, (m, m), what it costs to depart from them
-    cut : part of the highest profile below which all profiles end
-    """
-
-    x: np.ndarray
-    y: np.ndarray
+    x: np.ndarray  # float, (n,), degrees
+    y: np.ndarray  # intensities, and their variance
     variance: np.ndarray
-    step: float
-    counting: tuple[float, float]
-    splines: np.ndarray
-    expected: np.ndarray
-    stiffness: np.ndarray
-    cut: float
+    step: float  # degrees, the width of intervals that the points are means of; 0 if they are not
+    counting: tuple[float, float]  # variance over mean of single points, least mean reckoned with
+    splines: np.ndarray  # float, (n, m), smooth functions that make up the background
+    expected: np.ndarray  # float, (m,), coefficients of a curve under the peaks
+    stiffness: np.ndarray  # float, (m, m), what it costs to depart from them
+    cut: float  # part of the highest profile below which all profiles end
 
     @property
     def floor(self) -> np.ndarray:
