@@ -161,11 +161,8 @@ class MixtureSource:
         its_own = [shown & (owner == i) for i in range(k + 1)]
         strongest = np.stack([height.max(axis=1, where=w, initial=0) for w in its_own], axis=1)
         if two_theta.shape[1] > N_PEAKS:
-            chosen = np.argpartition(-height, N_PEAKS, axis=1)[:, :N_PEAKS]
-            order = np.argsort(-np.take_along_axis(height, chosen, 1), axis=1)
-            two_theta, area, fwhm = _columns(
-                np.take_along_axis(chosen, order, 1), two_theta, area, fwhm
-            )
+            chosen = np.argsort(-height, axis=1)[:, :N_PEAKS]
+            two_theta, area, fwhm = _columns(chosen, two_theta, area, fwhm)
         shape = self._with_k_beta(two_theta, area, fwhm)
         pattern = render(self.grid, *shape, self.laboratory.profile, sample["eta"])
         top = np.maximum(pattern.max(axis=1, keepdims=True), 1e-9)
