@@ -286,7 +286,7 @@ class LineSet:
         place = np.concatenate([place for place, _ in split])
         height = np.concatenate([part * area / width for _, part in split])
         wide, times = np.tile(width, len(split)), len(split)
-        first, last = _windows(x, place, wide, height, crystal.eta, instrument.cut)
+        first, last = _windows(x, place, wide, height, instrument.cut)
         number = last - first
         start = np.concatenate([[0], np.cumsum(number)])
         rows = np.arange(start[-1]) + np.repeat(first - start[:-1], number)
@@ -318,9 +318,9 @@ class LineSet:
         return result.T
 
 
-def _windows(x, centre, width, height, eta: float, cut: float):
+def _windows(x, centre, width, height, cut: float):
     """Which points each line is drawn at: the first, and the one after the last."""
-    reach = np.sqrt(max(eta, 0.2) * height / height.max() / cut) / 2
+    reach = np.sqrt(height / height.max() / cut) / 2
     reach = width * np.minimum(np.maximum(reach, REACH[0]), REACH[1])
     reach = np.minimum(reach, np.maximum(REACH[0] * width, FARTHEST))
     return np.searchsorted(x, centre - reach), np.searchsorted(x, centre + reach)
