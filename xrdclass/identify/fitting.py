@@ -122,8 +122,7 @@ class Model:
 
     @property
     def instrument(self) -> Instrument:
-        measured = self.measured
-        return Instrument(self.shift, self.log_width, self.displaced, measured.step, measured.cut)
+        return Instrument(self.shift, self.log_width, self.displaced, self.measured.step)
 
     @property
     def smooth(self) -> np.ndarray:

@@ -173,7 +173,6 @@ class Instrument:
     log_width: float  # logarithm of the instrument's width at half maximum, degrees
     displaced: bool = True  # whether the sample is displaced; else the shift is a zero shift
     step: float = 0.0  # width of the intervals that points are means of, degrees
-    cut: float = TOLERANCE  # profiles end where they fall below this part of the highest
 
 
 class LineSet:
@@ -286,7 +285,7 @@ class LineSet:
         place = np.concatenate([place for place, _ in split])
         height = np.concatenate([part * area / width for _, part in split])
         wide, times = np.tile(width, len(split)), len(split)
-        first, last = _windows(x, place, wide, height, instrument.cut)
+        first, last = _windows(x, place, wide, height)
         number = last - first
         start = np.concatenate([[0], np.cumsum(number)])
         rows = np.arange(start[-1]) + np.repeat(first - start[:-1], number)
@@ -318,9 +317,9 @@ class LineSet:
         return result.T
 
 
-def _windows(x, centre, width, height, cut: float):
+def _windows(x, centre, width, height):
     """Which points each line is drawn at: the first, and the one after the last."""
-    reach = np.sqrt(height / height.max() / cut) / 2
+    reach = np.sqrt(height / height.max() / TOLERANCE) / 2
     reach = width * np.minimum(np.maximum(reach, REACH[0]), REACH[1])
     reach = np.minimum(reach, np.maximum(REACH[0] * width, FARTHEST))
     return np.searchsorted(x, centre - reach), np.searchsorted(x, centre + reach)

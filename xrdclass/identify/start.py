@@ -9,14 +9,12 @@ from scipy.interpolate import BSpline
 from scipy.ndimage import maximum_filter1d
 
 from ..simulation import scherrer_fwhm
-from .profile import TOLERANCE, Crystal, Instrument, LineSet
+from .profile import Crystal, Instrument, LineSet
 
 #: Where data above the model stop to count, in standard deviations.
 SATURATION = 3.0
 #: How far the background is expected to depart from the curve under the peaks, in parts of it.
 BACKGROUND_SPREAD = 0.4
-#: Where profiles end, in parts of the highest one, while a fit is far off.
-COARSE_CUT = 0.01
 
 
 def one_sided(r):
@@ -62,7 +60,6 @@ class Measured:
     splines: np.ndarray  # float, (n, m), smooth functions that make up the background
     expected: np.ndarray  # float, (m,), coefficients of a curve under the peaks
     stiffness: np.ndarray  # float, (m, m), what it costs to depart from them
-    cut: float  # part of the highest profile below which all profiles end
 
     @property
     def floor(self) -> np.ndarray:
@@ -103,8 +100,7 @@ def prepare(
         near = maximum_filter1d(above, 2 * int(0.6 / spacing) + 1)
         variance = variance + softness**2 * (above**2 + 0.1 * near**2)
     step = spacing * (size > 1)
-    cut = COARSE_CUT if softness else TOLERANCE
-    return Measured(x, y, variance, step, counting, splines, expected, stiffness, cut)
+    return Measured(x, y, variance, step, counting, splines, expected, stiffness)
 
 
 def _counting(x, y) -> tuple[float, float]:
@@ -140,7 +136,7 @@ def lower_envelope(y, variance, splines, roughness) -> np.ndarray:
 #: Widths of the blurs through which lines are looked for, degrees; each level halves the steps.
 BLURS = (0.6, 0.3, 0.15)
 #: Trials kept for each shift after each level.
-KEPT = (3, 2, 1)
+KEPT = (5, 3, 1)
 #: Most trials at first; a tenth of them around each kept one.
 TRIALS = 900
 #: Lines that vote, and which of the scales that they ask for are tried: quantiles.
