@@ -266,8 +266,8 @@ def _far_start(
 
     def best(phases, iterations, most=2):
         shifts = search.likely_shifts(phases, most)
-        tried = [joined(empty, phases, shift, 1.0, 2) for shift in shifts]
-        return min(tried, key=lambda model: model.loss).run(iterations - 2)
+        tried = [joined(empty, phases, shift, 1.0, 3) for shift in shifts]
+        return min(tried, key=lambda model: model.loss).run(iterations - 3)
 
     def convincing(model):
         return max(map(USUAL.probability, assess(model)))
