@@ -27,24 +27,20 @@ def test_peak_heights_survive_sloping_and_strong_backgrounds():
     }
     counts = np.stack([shape + b for b in backgrounds.values()])
     lifted = above_background(counts, np.ones(counts.shape, dtype=bool))
-    shapes = lifted.signal.shape, lifted.level.shape, lifted.covered.shape
-    assert shapes == ((5, N_POINTS),) * 3 and lifted.covered.all()
+    shapes = lifted.signal.shape, lifted.covered.shape
+    assert shapes == ((5, N_POINTS),) * 2 and lifted.covered.all()
     assert np.allclose(lifted.signal.max(axis=1), 1)
     places = np.abs(TWO_THETA[:, None] - centres).argmin(axis=0)
-    units = lifted.scale * counts.max(axis=1) / 1e4
-    for row, unit, name in zip(lifted.signal, units, backgrounds, strict=True):
+    for row, name in zip(lifted.signal, backgrounds, strict=True):
         # A hump or a steep slope is not quite followed; what counts is the height above what is
         # left of it on either side.
         beside = (row[places - 30] + row[places + 30]) / 2
+        unit = heights.max() / (row[places] - beside).max()
         assert (row[places] - beside) * unit == pytest.approx(heights, rel=0.03, abs=15), name
         away = np.abs(TWO_THETA[:, None] - centres).min(axis=1) > 1.5
         left = np.abs(row[away]).max() * unit / 1000
         limit = {"none": 0.01, "strong": 0.01, "slope": 0.02, "hump": 0.1, "air": 0.3}[name]
         assert left < limit, name
-    # The whole intensity comes back in the units of the signal.
-    whole = counts[:, : 2 * N_POINTS].reshape(5, N_POINTS, 2).mean(axis=2)
-    whole = 1e4 * whole / counts.max(axis=1, keepdims=True)
-    assert np.allclose(lifted.level * lifted.scale[:, None], whole, rtol=1e-4, atol=0.01)
 
 
 def test_nothing_lies_outside_the_coverage():
@@ -68,7 +64,6 @@ def test_the_unit_of_the_intensity_does_not_matter(change):
     covered = np.ones(counts.shape, dtype=bool)
     one, other = above_background(counts, covered), above_background(change(counts), covered)
     assert np.allclose(one.signal, other.signal, atol=1e-5)
-    assert np.allclose(one.scale, other.scale, rtol=1e-4)
 
 
 def test_intensities_below_zero_are_none():
@@ -77,35 +72,17 @@ def test_intensities_below_zero_are_none():
     covered = np.ones(counts.shape, dtype=bool)
     assert counts.min() < 0
     one, other = above_background(counts, covered), above_background(counts.clip(0), covered)
-    assert np.array_equal(one.signal, other.signal) and np.array_equal(one.level, other.level)
+    assert np.array_equal(one.signal, other.signal)
     nothing = above_background(0 * counts - 5, covered)
-    assert (nothing.network_input[..., 0] == 0).all() and np.isfinite(nothing.noise(0)).all()
+    assert (nothing.network_input[..., 0] == 0).all()
 
 
 def test_the_network_sees_a_root_and_the_coverage():
     signal = np.array([[-0.5, 0.0, 0.25, 1.0]])
     covered = np.array([[True, False, True, True]])
-    seen = Lifted(signal, covered, signal, np.ones(1)).network_input
+    seen = Lifted(signal, covered).network_input
     assert seen.dtype == np.float32 and seen.shape == (1, 4, 2)
     assert seen[0, :, 0].tolist() == [0, 0, 0.5, 1] and seen[0, :, 1].tolist() == [1, 0, 1, 1]
     found = MixtureSource(TWO, invent_crystals(3, 8), 0).draw(30)
     seen = above_background(found.counts, found.covered).network_input
     assert seen.min() >= 0 and seen.max() == pytest.approx(1, abs=1e-5) and np.isfinite(seen).all()
-
-
-def test_noise_is_estimated_from_the_scan():
-    """Of flat counts, the standard deviation of pairs' means: sqrt(counts / 2)."""
-    rng = np.random.default_rng(1)
-    counts = rng.poisson(900, (1, X.size)).astype(np.float32)
-    counts[:, 1800:1812] += 20_000
-    lifted = above_background(counts, np.ones(counts.shape, dtype=bool))
-    flat = TWO_THETA < 40
-    expected = lifted.signal[0][flat].std()
-    assert np.median(lifted.noise(0)[flat]) == pytest.approx(expected, rel=0.1)
-
-
-def test_each_of_several_scans_has_its_own_noise():
-    counts = scan_of("rutile", 8, 82).intensity[None]
-    both = above_background(np.concatenate([0 * counts + 7, counts]), np.ones((2, X.size), bool))
-    alone = above_background(counts, np.ones((1, X.size), bool))
-    assert np.array_equal(both.noise(1), alone.noise(0)) and np.isfinite(both.noise(0)).all()

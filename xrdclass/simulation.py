@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -74,8 +75,8 @@ REALISTIC = Variation(
 
 def gaussian(x, fwhm):
     """Gaussian of unit area; ``x`` and ``fwhm`` in the same unit."""
-    width = fwhm / np.sqrt(4 * np.log(2))
-    return np.exp(-((x / width) ** 2)) / (width * np.sqrt(np.pi))
+    width = fwhm / math.sqrt(4 * math.log(2))  # not NumPy's, to keep single precision single
+    return np.exp(-((x / width) ** 2)) / (width * math.sqrt(math.pi))
 
 
 def lorentzian(x, fwhm):

@@ -22,28 +22,16 @@ class Lifted:
     ----------
     signal : float32, (n, N_POINTS), the strongest point 1
     covered : bool, (n, N_POINTS)
-    level : float32, (n, N_POINTS), the whole intensity, in the signal's unit
-    scale : float32, (n,), that unit in ten-thousandths of the highest point
     """
 
     signal: np.ndarray
     covered: np.ndarray
-    level: np.ndarray
-    scale: np.ndarray
 
     @property
     def network_input(self) -> np.ndarray:
         """What the network sees: the signal's square root, and where there are data."""
         root = np.sqrt(np.maximum(self.signal, 0))
         return np.stack([root, self.covered], axis=-1).astype(np.float32)
-
-    def noise(self, i: int) -> np.ndarray:
-        """Standard deviation of the signal of scan ``i``, estimated from neighbouring points."""
-        counts, covered = np.maximum(self.level[i] * self.scale[i], 1), self.covered[i]
-        steps = np.abs(np.diff(counts)) / np.sqrt(counts[1:])
-        both = covered[1:] & covered[:-1]
-        gain = np.median(steps[both]) / (0.6745 * np.sqrt(2)) if both.any() else 0.0
-        return np.maximum(gain * np.sqrt(counts), 3.0) / self.scale[i]
 
 
 def above_background(counts, covered) -> Lifted:
@@ -76,9 +64,7 @@ def above_background(counts, covered) -> Lifted:
     pairs = (len(y), N_POINTS, 2)
     inside = covered[:, : 2 * N_POINTS].reshape(pairs).all(axis=2)
     signal = (y - background).reshape(pairs).mean(axis=2) * inside
-    scale = np.maximum(signal.max(axis=1), 1e-9)
-    level = y.reshape(pairs).mean(axis=2)
-    return Lifted(signal / scale[:, None], inside, level / scale[:, None], scale)
+    return Lifted(signal / np.maximum(signal.max(axis=1, keepdims=True), 1e-9), inside)
 
 
 #: Distances of the neighbours, steps of 0.1 degrees. Each clips a hump as well as peaks; a few

@@ -33,44 +33,36 @@ DECISIVE = 30
 
 @dataclass
 class Model:
-    """A scan, the phases' lines and all parameters of a fit.
-
-    Attributes
-    ----------
-    measured : the scan
-    source : Radiation
-    lines, crystals : the phases in the fit, one `LineSet` and one `Crystal` each
-    shift : degrees; of a displaced sample times cos(theta)
-    log_width : logarithm of the instrument's width, degrees
-    background : coefficients of the splines
-    intensity_error : part of the calculated intensities that is not known better
-    """
+    """A scan, the phases' lines and all parameters of a fit."""
 
     measured: Measured
     source: Radiation
-    lines: list[LineSet]
+    lines: list[LineSet]  # of the phases in the fit, beside a crystal each
     crystals: list[Crystal]
-    shift: float
-    log_width: float
-    background: np.ndarray
+    shift: float  # degrees; of a displaced sample times cos(theta)
+    log_width: float  # logarithm of the instrument's width, degrees
+    background: np.ndarray  # coefficients of the splines
     cell_range: float = 0.012
     shift_range: float = 0.3
     displaced: bool = True
-    intensity_error: float = INTENSITY_ERROR
+    intensity_error: float = INTENSITY_ERROR  # part of calculated intensities not known better
     damping: float = 1e-3
-    jacobian: np.ndarray | None = field(default=None, repr=False)
+    jacobian: np.ndarray | None = field(default=None, repr=False)  # see `draw`
     peaks: np.ndarray | None = field(default=None, repr=False)
     loss: float = np.inf
 
     # All parameters are one vector: shift, log_width, then each crystal's, then the background's.
 
-    def layout(self) -> list[tuple[int, str]]:
-        """Owner and name of each parameter but the background's; the instrument's owner is -1."""
-        result = [(-1, "shift"), (-1, "log_width")]
-        for i, crystal in enumerate(self.crystals):
-            result += [(i, "scale")] + [(i, "strain")] * len(crystal.strain)
-            result += [(i, name) for name in crystal.shape]
-        return result
+    @property
+    def edges(self) -> np.ndarray:
+        """Where each phase's parameters begin, its scale first, and where the background's do."""
+        sizes = [1 + len(c.strain) + len(c.shape) for c in self.crystals]
+        return 2 + np.cumsum([0, *sizes])
+
+    @property
+    def scale_columns(self) -> np.ndarray:
+        """Where the derivatives with respect to scales stand: each phase's pattern at scale 1."""
+        return self.edges[:-1]
 
     def pack(self) -> np.ndarray:
         parts = [[self.shift, self.log_width]]
@@ -79,53 +71,54 @@ class Model:
         return np.concatenate([*parts, self.background])
 
     def unpack(self, vector) -> Model:
-        at, crystals = 2, []
-        for c in self.crystals:
-            k, n = len(c.strain), len(c.strain) + len(c.shape)
-            shape = dict(zip(c.shape, vector[at + 1 + k : at + 1 + n], strict=True))
-            crystals.append(
-                replace(c, scale=vector[at], strain=vector[at + 1 : at + 1 + k], **shape)
-            )
-            at += 1 + n
+        crystals, edges = [], self.edges
+        for c, first, last in zip(self.crystals, edges, edges[1:], strict=False):
+            middle = first + 1 + len(c.strain)
+            shape = dict(zip(c.shape, vector[middle:last], strict=True))
+            strain = vector[first + 1 : middle]
+            crystals.append(replace(c, scale=vector[first], strain=strain, **shape))
+        (shift, log_width), background = vector[:2], vector[edges[-1] :]
         return replace(
-            self, crystals=crystals, shift=vector[0], log_width=vector[1], background=vector[at:]
+            self, crystals=crystals, shift=shift, log_width=log_width, background=background
         )
 
-    def limits(self) -> np.ndarray:
-        """Rows like `EXPECTED` for all parameters, (5, parameters)."""
-        shift, cell, free = self.shift_range, self.cell_range, (0, np.inf, -np.inf, np.inf, np.inf)
+    def expected(self):
+        """What is expected: mean and weight, a matrix; smallest, largest values, longest steps."""
+        shift, cell, m = self.shift_range, self.cell_range, len(self.background)
         own = {
             "shift": (0, shift / 2, -1.2 * shift, 1.2 * shift, 0.1),
             "strain": (0, cell / 2, -cell, cell, cell / 3),
             "scale": (0, np.inf, 0, np.inf, np.inf),
+            "background": (0, np.inf, -np.inf, np.inf, np.inf),
             **EXPECTED,
         }
-        rows = [own[name] for _, name in self.layout()]
-        return np.array(rows + [free] * len(self.background)).T
+        names = ["shift", "log_width"]
+        for c in self.crystals:
+            names += ["scale", *["strain"] * len(c.strain), *c.shape]
+        rows = [own[name] for name in names + ["background"] * m]
+        mean, spread, low, high, longest = np.array(rows).T
+        weight = np.diag(1 / spread**2)
+        mean[-m:], weight[-m:, -m:] = self.measured.expected, self.measured.stiffness
+        return mean, weight, low, high, longest
 
     def draw(self) -> Model:
         """Fill in the derivatives, (n, parameters), and the sum of all peaks, (n,)."""
         x, splines = self.measured.x, self.measured.splines
-        sizes = [1 + len(c.strain) + len(c.shape) for c in self.crystals]
-        edges = 2 + np.cumsum([0, *sizes])
-        self.jacobian = np.zeros((len(x), edges[-1] + splines.shape[1]))
+        edges = self.edges
+        # A parameter's derivatives lie side by side in memory.
+        self.jacobian = np.empty((len(x), edges[-1] + splines.shape[1]), np.float32, order="F")
+        self.jacobian[:, :2], self.jacobian[:, edges[-1] :] = 0, splines
         self.peaks = np.zeros(len(x))
         for lines, crystal, first, last in zip(
             self.lines, self.crystals, edges, edges[1:], strict=False
         ):
             drawn = lines.draw(x, crystal, self.instrument)
-            self.peaks += crystal.scale * drawn[:, 2]
-            self.jacobian[:, :2] += crystal.scale * drawn[:, :2]
+            scale = float(crystal.scale)
+            self.peaks += scale * drawn[:, 2]
+            self.jacobian[:, :2] += scale * drawn[:, :2]
             self.jacobian[:, first] = drawn[:, 2]
-            self.jacobian[:, first + 1 : last] = crystal.scale * drawn[:, 3:]
-        self.jacobian[:, edges[-1] :] = splines
+            self.jacobian[:, first + 1 : last] = scale * drawn[:, 3:]
         return self
-
-    def prior(self, spread) -> np.ndarray:
-        """The weight of what is expected, (parameters, parameters)."""
-        prior, m = np.diag(1 / spread**2), len(self.background)
-        prior[-m:, -m:] = self.measured.stiffness
-        return prior
 
     @property
     def instrument(self) -> Instrument:
@@ -145,24 +138,17 @@ class Model:
         variance = self.measured.variance + (self.intensity_error * peaks) ** 2
         return np.sqrt(variance + (BACKGROUND_ERROR * smooth) ** 2)
 
-    @property
-    def scale_columns(self) -> np.ndarray:
-        """Where the derivatives with respect to scales stand: each phase's pattern at scale 1."""
-        return np.flatnonzero([name == "scale" for _, name in self.layout()])
-
     def run(self, iterations: int = 20, tolerance: float = 0.3) -> Model:
         """The model after Levenberg-Marquardt steps on the one-sided loss, linear parts inside.
 
-        ``tolerance``: stop where two steps together lower the loss by less.
+        ``tolerance``: stop where a step promises to lower the loss by less than half of it, or two
+        together lower it by less.
         """
-        y, m = self.measured.y, len(self.background)
-        mean, spread, low, high, longest = self.limits()
-        prior = self.prior(spread)
-        mean[-m:] = self.measured.expected
-        names = [name for _, name in self.layout()] + ["background"] * m
-        owner = np.array([i for i, _ in self.layout()] + [-1] * m)
-        is_scale = np.array([name == "scale" for name in names])
-        shape = ~is_scale & np.array([name != "background" for name in names])
+        y, (mean, prior, low, high, longest) = self.measured.y, self.expected()
+        number = np.arange(len(mean))
+        is_scale = np.isin(number, self.scale_columns)
+        owner = np.searchsorted(self.edges, number, "right")
+        damped = ~is_scale & (number < self.edges[-1])
 
         def whole(model, vector, sigma):
             r = (y - model.smooth - model.peaks) / sigma
@@ -173,26 +159,29 @@ class Model:
         model = self if self.jacobian is not None else self.draw()
         vector, damping, small = model.pack(), self.damping, 0
         for _ in range(iterations):
-            sigma = model.sigma
+            sigma, new = model.sigma, None
             loss, r, weight = whole(model, vector, sigma)
             root = np.sqrt(weight)
-            scaled = model.jacobian * (root / sigma)[:, None]
+            scaled = model.jacobian * (root / sigma).astype(np.float32)[:, None]
             hessian = scaled.T @ scaled + prior
-            gradient = scaled.T @ (root * r) - prior @ (vector - mean)
-            diagonal = hessian.diagonal()
+            gradient = scaled.T @ (root * r).astype(np.float32) - prior @ (vector - mean)
+            lowest, highest = np.maximum(low - vector, -longest), np.minimum(high - vector, longest)
             for _ in range(6):
-                a = hessian + np.diag(np.where(shape, damping, 1e-9) * diagonal + 1e-12)
-                step = np.clip(_step(a, gradient, vector, is_scale, owner), -longest, longest)
-                trial = np.clip(vector + step, low, high)
-                new = self.unpack(trial).draw()
-                gained = loss - whole(new, trial, sigma)[0]
+                more = np.where(damped, damping, 1e-9) * hessian.diagonal() + 1e-12
+                step = _step(hessian + np.diag(more), gradient, lowest, highest, is_scale, owner)
+                promised = step @ (2 * gradient - hessian @ step)
+                if damping < 0.01 and promised < tolerance / 2:
+                    break
+                trial = self.unpack(vector + step).draw()
+                gained = loss - whole(trial, vector + step, sigma)[0]
                 if gained > -1e-9 * loss:
+                    new = trial
                     break
                 damping *= 8
-            else:
+            if new is None:
                 break
             damping = max(damping / 4, 1e-6)
-            vector, model = trial, new
+            vector, model = vector + step, new
             small = small + 1 if gained < tolerance else 0
             if small == 2:
                 break
@@ -206,37 +195,49 @@ class Model:
         whole = self.refit(every)
         return np.array([self.refit(np.delete(every, i)) - whole for i in every])
 
-    def covariance(self, left_out: int = DECISIVE):
-        """Covariance of all parameters, and the inverse of the normal matrix.
+    def inverse(self):
+        """The inverse of the normal matrix and what it is made from.
+
+        Returns
+        -------
+        inverse, prior : float, (parameters, parameters)
+        rows : float, (n, parameters), derivatives over the noise times ``root``
+        root, r : float, (n,), root of the points' weights, and what is left over the noise
+        """
+        sigma = self.sigma
+        r = (self.measured.y - self.smooth - self.peaks) / sigma
+        root = np.sqrt(one_sided(r)[1])
+        prior = self.expected()[1]
+        rows = self.jacobian * (root / sigma)[:, None]
+        normal = rows.T @ rows + prior
+        inverse = np.linalg.inv(normal + np.diag(1e-12 * normal.diagonal() + 1e-30))
+        return inverse, prior, rows, root, r
+
+    def covariance(self):
+        """Covariance of all parameters, and what `inverse` returns.
 
         The observed scatter of what is left, cluster by cluster, scales the errors; they are never
         smaller than the noise and the usual error of calculated intensities make them.
         """
         x, sigma = self.measured.x, self.sigma
-        r = (self.measured.y - self.smooth - self.peaks) / sigma
-        weight = one_sided(r)[1]
-        _, spread, *_ = self.limits()
-        prior = self.prior(spread)
-        scaled = self.jacobian / sigma[:, None]
-        weighted = scaled * weight[:, None]
-        normal = scaled.T @ weighted + prior
-        inverse = np.linalg.inv(normal + np.diag(1e-12 * normal.diagonal() + 1e-30))
+        inverse, prior, rows, root, r = parts = self.inverse()
         starts = np.searchsorted(x, np.arange(x[0], x[-1], CLUSTER))
         starts = np.unique(starts[starts < len(x)])
-        moves = np.add.reduceat(weighted * r[:, None], starts) @ inverse
+        moves = np.add.reduceat(rows * (root * r)[:, None], starts) @ inverse
         # What a strong line says of a parameter it also bends its way: left out, it says more.
         ends = np.append(starts[1:], len(x))
         strength = np.add.reduceat((self.peaks / sigma) ** 2, starts)
-        for c in np.argsort(-strength)[:left_out]:
-            rows = slice(starts[c], ends[c])
-            without = normal - scaled[rows].T @ weighted[rows]
-            moves[c] = np.linalg.solve(without, r[rows] @ weighted[rows])
+        for c in np.argsort(-strength)[: min(DECISIVE, (strength > 0).sum())]:
+            own = rows[starts[c] : ends[c]]
+            reach = own @ inverse
+            without = np.eye(len(own)) - reach @ own.T
+            moves[c] = np.linalg.solve(without, (root * r)[starts[c] : ends[c]]) @ reach
         part = self.intensity_error * self.peaks / sigma
-        shares = np.add.reduceat(weighted * part[:, None], starts) @ inverse
+        shares = np.add.reduceat(rows * (root * part)[:, None], starts) @ inverse
         seen = moves.T @ moves + inverse @ prior @ inverse
         least = shares.T @ shares + inverse
         factor = np.sqrt(np.maximum(least.diagonal() / np.maximum(seen.diagonal(), 1e-300), 1))
-        return seen * np.outer(factor, factor), inverse
+        return seen * np.outer(factor, factor), parts
 
     def keep(self, chosen) -> Model:
         """The model with some of its phases only, by their places."""
@@ -247,7 +248,7 @@ class Model:
         """The model on other points of the same scan."""
         return replace(self, measured=measured, jacobian=None)
 
-    def refit(self, chosen, y=None, rounds: int = 3) -> float:
+    def refit(self, chosen, y=None) -> float:
         """The loss with the chosen phases only, as they are: new scales and a new background.
 
         ``y`` stands for the scan's intensities.
@@ -256,34 +257,35 @@ class Model:
         y = measured.y if y is None else y
         k, m = len(chosen), len(self.background)
         patterns = self.jacobian[:, self.scale_columns[np.asarray(chosen, dtype=int)]]
-        columns = np.concatenate([patterns, measured.splines], axis=1)
+        columns = np.concatenate([patterns.T, measured.splines.T]).T
         is_scale, owner = np.arange(k + m) < k, np.arange(k + m)
+        least, none = np.where(is_scale, 0, -np.inf), np.full(k + m, np.inf)
         vector = np.array([*(self.crystals[i].scale for i in chosen), *self.background])
-        for i in range(rounds + 1):
+        for i in range(4):
             smooth, peaks = columns[:, k:] @ vector[k:], columns[:, :k] @ vector[:k]
             sigma = self.noise(peaks, smooth)
             loss, weight = one_sided((y - smooth - peaks) / sigma)
-            if i == rounds:
+            if i == 3:
                 return float(loss.sum())
             weighted = columns.T * (weight / sigma**2)
             a, gradient = weighted @ columns, weighted @ (y - smooth - peaks)
             a[k:, k:] += measured.stiffness
             gradient[k:] -= measured.stiffness @ (vector[k:] - measured.expected)
             a += np.diag(1e-9 * a.diagonal() + 1e-12)
-            vector = vector + _step(a, gradient, vector, is_scale, owner)
+            vector = vector + _step(a, gradient, least - vector, none, is_scale, owner)
 
 
-def _step(hessian, gradient, vector, is_scale, owner) -> np.ndarray:
-    """The Newton step; a phase whose scale would fall below 0 goes to 0 and keeps its shape."""
-    free = np.ones(len(vector), dtype=bool)
-    while True:
-        step = np.where(is_scale, -vector, 0.0)
+def _step(hessian, gradient, lowest, highest, is_scale, owner) -> np.ndarray:
+    """The Newton step within limits; a phase whose scale would go to 0 keeps its shape."""
+    free, step = np.ones(len(gradient), dtype=bool), np.linalg.solve(hessian, gradient)
+    while (beyond := free & ((step < lowest) | (step > highest))).any():
+        step[beyond] = np.clip(step, lowest, highest)[beyond]
+        gone = free & ~is_scale & np.isin(owner, owner[beyond & is_scale])
+        step[gone] = 0
+        free &= ~(beyond | gone)
         rest = gradient[free] - hessian[np.ix_(free, ~free)] @ step[~free]
         step[free] = np.linalg.solve(hessian[np.ix_(free, free)], rest)
-        negative = free & is_scale & (vector + step < 0)
-        if not negative.any():
-            return step
-        free &= ~np.isin(owner, owner[negative])
+    return step
 
 
 @cache

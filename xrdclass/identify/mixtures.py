@@ -133,15 +133,21 @@ class MixtureSource:
             If ``mass`` has another shape, or holds what is negative or not finite.
         """
         k = len(self.tables)
-        mass = self._checked_mass(mass, n)
+        if mass is not None:
+            mass = np.asarray(mass, dtype=float)
+            if mass.shape != (n, k):
+                raise DataError(
+                    f"mass must have the shape (samples, phases) = {(n, k)}; got {mass.shape}."
+                )
+            if not np.isfinite(mass).all() or (mass < 0).any():
+                raise DataError("Parts by weight must be finite and not negative.")
         sample = self._instrument(n)
         low, high = sample["low"][:, None], sample["high"][:, None]
         present, near_miss, lost_line, n_foreign = self._choose(n, n_phases, n_foreign, mass)
-        parts = []
+        parts, kinds = [], {"near miss": near_miss, "lines lost": lost_line}
         for label in range(k):
-            near, lost = near_miss == label, lost_line == label
-            kinds = {"phase": present[:, label], "near miss": near, "lines lost": lost}
-            for kind, chosen in kinds.items():
+            rows = {"phase": present[:, label]} | {key: v == label for key, v in kinds.items()}
+            for kind, chosen in rows.items():
                 if chosen.any():
                     parts.append(self._phase_part(label, np.flatnonzero(chosen), sample, kind))
         for i in range(n_foreign.max(initial=0)):
@@ -155,9 +161,7 @@ class MixtureSource:
         its_own = [shown & (owner == i) for i in range(k + 1)]
         strongest = np.stack([height.max(axis=1, where=w, initial=0) for w in its_own], axis=1)
         if two_theta.shape[1] > N_PEAKS:
-            chosen = np.argpartition(-height, N_PEAKS, axis=1)[:, :N_PEAKS]
-            order = np.argsort(-np.take_along_axis(height, chosen, 1), axis=1)
-            chosen = np.take_along_axis(chosen, order, 1)
+            chosen = np.argsort(-height, axis=1)[:, :N_PEAKS]
             two_theta, area, fwhm = _columns(chosen, two_theta, area, fwhm)
         shape = self._with_k_beta(two_theta, area, fwhm)
         pattern = render(self.grid, *shape, self.laboratory.profile, sample["eta"])
@@ -176,19 +180,6 @@ class MixtureSource:
             domain_size=sample["domain_size"],
         )
 
-    def _checked_mass(self, mass, n: int):
-        if mass is None:
-            return None
-        mass = np.asarray(mass, dtype=float)
-        if mass.shape != (n, len(self.tables)):
-            raise DataError(
-                f"mass must have the shape (samples, phases) = {(n, len(self.tables))}; got "
-                f"{mass.shape}."
-            )
-        if not np.isfinite(mass).all() or (mass < 0).any():
-            raise DataError("Parts by weight must be finite and not negative.")
-        return mass
-
     def _happens(self, probability, n: int) -> np.ndarray:
         return self.rng.random(n) < probability
 
@@ -200,19 +191,20 @@ class MixtureSource:
         rng, lab = self.rng, self.laboratory
         caglioti = np.stack([rng.uniform(*pair, n) for pair in lab.caglioti], axis=1)
         caglioti[:, 2] = self._log_even(lab.caglioti[2], n)
-        sample = {
+        return {
             "caglioti": caglioti,
             "zero_shift": rng.uniform(*lab.zero_shift, n) * self._happens(lab.zero_shift_chance, n),
-            "displacement": rng.uniform(*lab.displacement, n),
+            "displacement": rng.uniform(*lab.displacement, n)
+            * self._happens(lab.displacement_chance, n),
+            "eta": rng.uniform(*lab.eta, n),
+            "domain_size": self._log_even(lab.domain_size, n),
+            "low": self._one_or(self.grid.start, lab.whole_start, lab.start, n),
+            "high": self._one_or(self.grid.stop, lab.whole_stop, lab.stop, n),
         }
-        sample["displacement"] *= self._happens(lab.displacement_chance, n)
-        sample["eta"] = rng.uniform(*lab.eta, n)
-        sample["domain_size"] = self._log_even(lab.domain_size, n)
-        whole = self._happens(lab.whole_start, n)
-        sample["low"] = np.where(whole, self.grid.start, rng.uniform(*lab.start, n))
-        whole = self._happens(lab.whole_stop, n)
-        sample["high"] = np.where(whole, self.grid.stop, rng.uniform(*lab.stop, n))
-        return sample
+
+    def _one_or(self, usual: float, chance: float, span, n: int) -> np.ndarray:
+        """The usual angle by this chance, else one of a range."""
+        return np.where(self._happens(chance, n), usual, self.rng.uniform(*span, n))
 
     def _choose(self, n: int, n_phases, n_foreign, mass):
         """Which phases, near misses and how many foreign crystals each sample holds."""
@@ -267,9 +259,8 @@ class MixtureSource:
             seen = (two_theta > drawn["low"][:, None]) & (two_theta < drawn["high"][:, None])
             kept = self._without_strong_lines(two_theta[:, :lines], (area * seen)[:, :lines])
             area = area * np.tile(kept, copies)
-        if kind == "phase":
-            return _Part(rows, two_theta, area, fwhm, label, self.mass_factor[label])
-        return _Part(rows, two_theta, area, fwhm, len(self.tables))
+        own = (label, self.mass_factor[label]) if kind == "phase" else (len(self.tables),)
+        return _Part(rows, two_theta, area, fwhm, *own)
 
     def _scatter(self, shape, widths) -> np.ndarray:
         """Factors of too few grains in the beam, and of all that a model of texture leaves out."""
@@ -289,13 +280,12 @@ class MixtureSource:
     def _without_strong_lines(self, two_theta, area) -> np.ndarray:
         """Factors that take away one or two of the three strongest lines, and all close to them."""
         rng, lab, n = self.rng, self.laboratory, len(area)
-        kept, every = np.ones_like(area), np.arange(n)
-        strongest = np.argsort(-area, axis=1)[:, :3]
+        kept, strongest = np.ones_like(area), np.argsort(-area, axis=1)[:, :3]
         first = rng.integers(0, strongest.shape[1], n)
         second = self._happens(lab.second_lost, n)
         second = np.where(second, rng.integers(0, strongest.shape[1], n), first)
         for lost in (first, second):
-            centre = two_theta[every, strongest[every, lost]][:, None]
+            centre = two_theta[np.arange(n), strongest[np.arange(n), lost], None]
             kept[np.abs(two_theta - centre) < lab.lost_width] = 0
         return kept
 
@@ -310,9 +300,8 @@ class MixtureSource:
         d_spacing = np.where(there, d_spacing, 2.0)
         theta = np.arcsin(source.mean / 2 / d_spacing)
         area = self.foreign.strength[which] * lorentz_polarisation(theta) * there
-        vibration = rng.uniform(*lab.foreign_vibration, n)[:, None]
-        area = area * np.exp(-vibration / (2 * d_spacing**2))
-        area = area * self._scatter(area.shape, lab.foreign_grains)
+        area *= np.exp(-rng.uniform(*lab.foreign_vibration, n)[:, None] / (2 * d_spacing**2))
+        area *= self._scatter(area.shape, lab.foreign_grains)
         drawn = {key: sample[key][rows] for key in ("caglioti", "zero_shift", "displacement")}
         drawn["micro_strain"] = rng.uniform(*lab.micro_strain, n)
         drawn["domain_size"] = self._sizes(rows, sample)

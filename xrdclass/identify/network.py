@@ -16,31 +16,26 @@ BATCH = 16
 
 @dataclass(frozen=True)
 class Convolution:
-    """One convolution with "same" padding, ReLU, and max-pooling.
+    """One convolution with "same" padding, ReLU, and max-pooling."""
 
-    Attributes
-    ----------
-    kernel : float32, (size, channels, filters)
-    bias : float32, (filters,)
-    stride, pool : points
-    """
-
-    kernel: np.ndarray
-    bias: np.ndarray
-    stride: int = 1
+    kernel: np.ndarray  # float32, (size, channels, filters)
+    bias: np.ndarray  # float32, (filters,)
+    stride: int = 1  # points
     pool: int = 1
 
     def __call__(self, x):
         """(n, points, channels) -> (n, fewer points, filters)."""
         size, channels, filters = self.kernel.shape
-        n, points = len(x), x.shape[1]
+        n, points = x.shape[:2]
         steps = -(-points // self.stride)
         missing = max((steps - 1) * self.stride + size - points, 0)
-        x = np.pad(x, ((0, 0), (missing // 2, missing - missing // 2), (0, 0)))
-        # Each window is one row, so that all of them times all filters are one matrix product.
-        windows = np.lib.stride_tricks.sliding_window_view(x, size, axis=1)[:, :: self.stride]
-        rows = windows.transpose(0, 1, 3, 2).reshape(n * steps, size * channels)
-        y = rows @ self.kernel.reshape(-1, filters) + self.bias
+        padded = np.zeros((n, points + missing, channels), dtype=x.dtype)
+        padded[:, missing // 2 : missing // 2 + points] = x
+        # Each window is one row, so that all of them times all filters are one matrix product;
+        # copied, as BLAS takes no rows that overlap.
+        rows = np.lib.stride_tricks.sliding_window_view(padded.reshape(n, -1), size * channels, 1)
+        rows = np.ascontiguousarray(rows[:, :: self.stride * channels])
+        y = rows.reshape(-1, size * channels) @ self.kernel.reshape(-1, filters) + self.bias
         y = np.maximum(y, 0).reshape(n, steps, filters)
         if self.pool == 1:
             return y
@@ -60,18 +55,16 @@ class Network:
 
     def __call__(self, inputs) -> np.ndarray:
         """Probabilities, float64 (n, outputs), for inputs (n, points, channels)."""
-        parts = [self._answer(inputs[i : i + BATCH]) for i in range(0, len(inputs), BATCH)]
-        return np.concatenate(parts) if parts else np.zeros((0, len(self.dense[-1][1])))
-
-    def _answer(self, x):
-        x = np.asarray(x, dtype=np.float32)
-        for layer in self.convolutions:
-            x = layer(x)
-        x = x.reshape(len(x), -1)
-        for weights, bias in self.dense[:-1]:
-            x = np.maximum(x @ weights + bias, 0)
-        weights, bias = self.dense[-1]
-        return 1 / (1 + np.exp(-np.clip((x @ weights + bias).astype(float), -80, 80)))
+        found = np.empty((len(inputs), len(self.dense[-1][1])))
+        for start in range(0, len(inputs), BATCH):
+            x = np.asarray(inputs[start : start + BATCH], dtype=np.float32)
+            for layer in self.convolutions:
+                x = layer(x)
+            x = x.reshape(len(x), -1)
+            for i, (weights, bias) in enumerate(self.dense):
+                x = (np.maximum(x, 0) if i else x) @ weights + bias
+            found[start : start + BATCH] = 1 / (1 + np.exp(-np.clip(x.astype(float), -80, 80)))
+        return found
 
     @classmethod
     def from_keras(cls, model) -> Network:
@@ -98,9 +91,9 @@ class Network:
         """Named arrays, as `from_arrays` takes them; strides and pools are in `steps`."""
         arrays = {}
         for i, layer in enumerate(self.convolutions):
-            arrays |= {f"kernel_{i}": layer.kernel, f"bias_{i}": layer.bias}
-        for i, (weights, bias) in enumerate(self.dense):
-            arrays |= {f"weights_{i}": weights, f"dense_bias_{i}": bias}
+            arrays[f"kernel_{i}"], arrays[f"bias_{i}"] = layer.kernel, layer.bias
+        for i, layer in enumerate(self.dense):
+            arrays[f"weights_{i}"], arrays[f"dense_bias_{i}"] = layer
         return arrays
 
     @property

@@ -6,8 +6,9 @@ thermal motion in `PhaseLines`, angles and strengths for one scan's wavelength i
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, lru_cache
 
 import numpy as np
 from scipy.sparse import csc_matrix
@@ -84,45 +85,27 @@ class PhaseLines:
     dispersion: np.ndarray
     mass_factor: float
 
-    def dispersion_at(self, source: Radiation) -> np.ndarray:
-        """f' + i f'' of each element, from the stored tables where the radiation is a tube's."""
-        for anode, values in zip(RADIATIONS.values(), self.dispersion, strict=True):
-            if anode == source:
-                return values
-        return np.array([anomalous_dispersion(e, source.mean) for e in self.table.elements])
-
     def to_arrays(self) -> dict[str, np.ndarray]:
         """All but the words as float32 arrays, for a file."""
-        table, arrays = self.table, {key: getattr(self, key) for key in ("d_min", "b_iso")}
-        arrays |= {key: getattr(table, key) for key in _OF_TABLE} | {
-            "mass_factor": self.mass_factor
+        arrays = {
+            key: getattr(self, key) for key in ("d_min", "b_iso", "dispersion", "mass_factor")
         }
-        for key, values in (("dispersion", self.dispersion), ("geometric", table.geometric)):
-            arrays[key] = np.stack([values.real, values.imag])
+        arrays |= {key: getattr(self.table, key) for key in _OF_TABLE}
+        for key in ("dispersion", "geometric"):
+            arrays[key] = np.stack([arrays[key].real, arrays[key].imag])
         return {key: np.array(values, dtype=np.float32) for key, values in arrays.items()}
 
     @classmethod
     def from_arrays(cls, name: str, elements, arrays) -> PhaseLines:
         """What `to_arrays` made; ValueError if it does not fit together."""
         values = {key: np.asarray(a, dtype=float) for key, a in arrays.items()}
-        r, n, (k, e) = (
-            len(values["hkl"]),
-            len(elements),
-            (values[key].shape[axis] for key, axis in (("strain_basis", 0), ("equivalents", 1))),
-        )
+        r, n = len(values["hkl"]), len(elements)
+        k, e = len(values["strain_basis"]), values["equivalents"].shape[1]
         shapes = {
-            "lattice": (3, 3),
-            "hkl": (r, 3),
-            "multiplicity": (r,),
-            "equivalents": (r, e, 3),
-            "geometric": (2, r, n),
-            "scattering": (n, 9),
-            "strain_basis": (k, 3, 3),
-            "b_iso": (n,),
-            "dispersion": (2, len(RADIATIONS), n),
-            "d_min": (),
-            "mass_factor": (),
-        }
+            "lattice": (3, 3), "hkl": (r, 3), "multiplicity": (r,), "equivalents": (r, e, 3),
+            "geometric": (2, r, n), "scattering": (n, 9), "strain_basis": (k, 3, 3), "b_iso": (n,),
+            "dispersion": (2, len(RADIATIONS), n), "d_min": (), "mass_factor": (),
+        }  # fmt: skip
         for key, shape in shapes.items():
             if values[key].shape != shape or not (np.abs(values[key]) < 1e12).all():
                 raise ValueError(f"{key} must be finite numbers of the shape {shape}")
@@ -132,13 +115,17 @@ class PhaseLines:
             values[key] = values[key][0] + 1j * values[key][1]
         for key in ("hkl", "equivalents"):
             values[key] = np.rint(values[key]).astype(int)
-        table = {key: values[key] for key in (*_OF_TABLE, "geometric")}
+        table = {key: values.pop(key) for key in _OF_TABLE}
         table = Reflections(name, elements=tuple(map(str, elements)), **table)
-        numbers = {key: float(values[key]) for key in ("d_min", "mass_factor")}
-        return cls(name, table, b_iso=values["b_iso"], dispersion=values["dispersion"], **numbers)
+        for key in ("d_min", "mass_factor"):
+            values[key] = float(values[key])
+        return cls(name, table, **{key: values[key] for key in shapes if key not in _OF_TABLE})
 
 
-_OF_TABLE = ("lattice", "hkl", "multiplicity", "equivalents", "scattering", "strain_basis")
+#: What of a table of reflections is kept in a file.
+_OF_TABLE = (
+    "lattice", "hkl", "multiplicity", "equivalents", "geometric", "scattering", "strain_basis",
+)  # fmt: skip
 
 
 def phase_lines(phase: Phase, d_min: float = 0.8, strain: float = 0.015) -> PhaseLines:
@@ -147,50 +134,29 @@ def phase_lines(phase: Phase, d_min: float = 0.8, strain: float = 0.015) -> Phas
     Displacement parameters are those of the structure's site property ``b_iso`` if it has one,
     else usual values by element, `USUAL_B`.
     """
-    structure = phase.structure
-    table = reflections(phase, d_min, strain)
+    structure, table, b_iso = phase.structure, reflections(phase, d_min, strain), []
     given = structure.site_properties.get("b_iso")
-    b_iso = []
     for element in table.elements:
-        sites = [
-            i for i, site in enumerate(structure) if element in {s.symbol for s in site.species}
-        ]
-        b_iso.append(np.mean([given[i] for i in sites]) if given else _B.get(element, 0.6))
-    dispersion = [
-        [anomalous_dispersion(e, r.mean) for e in table.elements] for r in RADIATIONS.values()
-    ]
-    return PhaseLines(
-        name=phase.name,
-        table=table,
-        d_min=d_min,
-        b_iso=np.array(b_iso, dtype=float),
-        dispersion=np.array(dispersion, dtype=complex),
-        mass_factor=float(structure.density * structure.volume**2),
-    )
+        own = [i for i, site in enumerate(structure) if element in {s.symbol for s in site.species}]
+        b_iso.append(np.mean([given[i] for i in own]) if given else _B.get(element, 0.6))
+    anodes = [r.mean for r in RADIATIONS.values()]
+    dispersion = np.array([[anomalous_dispersion(e, a) for e in table.elements] for a in anodes])
+    mass_factor = float(structure.density * structure.volume**2)
+    return PhaseLines(phase.name, table, d_min, np.array(b_iso, float), dispersion, mass_factor)
 
 
 @dataclass
 class Crystal:
-    """The state of one phase in a fit; what a cell, its crystallites and their orientation do.
+    """The state of one phase in a fit; what a cell, its crystallites and their orientation do."""
 
-    Attributes
-    ----------
-    scale : of its pattern, whose strongest line has the area 1 (counts times degrees)
-    strain : (k,), amounts of the table's basis strains
-    log_size, log_strain : natural logarithms of the crystallite size in nm and the micro-strain
-    eta : Lorentzian part of the profile
-    extra_b : added to all displacement parameters, Å^2
-    log_r, axis : March-Dollase parameter's logarithm, and which of `AXES`, None without texture
-    """
-
-    scale: float
-    strain: np.ndarray
-    log_size: float = float(np.log(40.0))
-    log_strain: float = float(np.log(4e-4))
-    eta: float = 0.5
-    extra_b: float = 0.0
-    log_r: float = 0.0
-    axis: int | None = None
+    scale: float  # of its pattern, whose strongest line has the area 1 (counts times degrees)
+    strain: np.ndarray  # (k,), amounts of the table's basis strains
+    log_size: float = float(np.log(40.0))  # natural logarithm of the crystallite size in nm
+    log_strain: float = float(np.log(4e-4))  # the same of the micro-strain
+    eta: float = 0.5  # Lorentzian part of the profile
+    extra_b: float = 0.0  # added to all displacement parameters, Å^2
+    log_r: float = 0.0  # logarithm of the March-Dollase parameter
+    axis: int | None = None  # which of `AXES`, None without texture
 
     @property
     def shape(self) -> tuple[str, ...]:
@@ -201,20 +167,12 @@ class Crystal:
 
 @dataclass(frozen=True)
 class Instrument:
-    """What all phases of a scan share.
+    """What all phases of a scan share."""
 
-    Attributes
-    ----------
-    shift : degrees; of a displaced sample times cos(theta)
-    log_width : logarithm of the instrument's width at half maximum, degrees
-    displaced : whether the sample is displaced; else the shift is a zero shift
-    step : width of the intervals that points are means of, degrees
-    """
-
-    shift: float
-    log_width: float
-    displaced: bool = True
-    step: float = 0.0
+    shift: float  # degrees; of a displaced sample times cos(theta)
+    log_width: float  # logarithm of the instrument's width at half maximum, degrees
+    displaced: bool = True  # whether the sample is displaced; else the shift is a zero shift
+    step: float = 0.0  # width of the intervals that points are means of, degrees
 
 
 class LineSet:
@@ -228,8 +186,8 @@ class LineSet:
 
     Attributes
     ----------
-    q : float, (r, 3), reciprocal vectors of the unstrained cell, 1/Å
-    area : float, (r,), areas, the strongest 1
+    two_theta, area : float, (r,), degrees, of the unstrained cell, and areas, the strongest 1
+    s_squared : float, (r,), (sin theta / lambda)^2, Å^-2
     unit : the area, in electrons squared, that was set to 1
     seen : the part of the strong lines' intensity, down to the table's end, that is in the range
     """
@@ -241,56 +199,47 @@ class LineSet:
         sine = source.mean * np.sqrt(s_squared)
         area = _squared_structure_factors(lines, source) * table.multiplicity
         inside = np.flatnonzero(sine < 0.998)
-        theta, area = np.arcsin(sine[inside]), area[inside]
-        area *= lorentz_polarisation(theta)
-        two_theta = np.degrees(2 * theta)
+        theta = np.arcsin(sine[inside])
+        two_theta, area = np.degrees(2 * theta), area[inside] * lorentz_polarisation(theta)
         clearly = (two_theta > low + 0.3) & (two_theta < high - 0.3)
         strong = area * (area > 0.04 * area.max(initial=0))
         self.seen = strong[clearly].sum() / max(strong.sum(), 1e-300)
         near = (two_theta > low - 1) & (two_theta < high + 1)
-        inside, theta, area = inside[near], theta[near], area[near]
-        kept = area > WEAKEST * area.max(initial=0)
-        chosen, self.area, theta = inside[kept], area[kept], theta[kept]
-        self.phase, self.source, self.unit = lines, source, self.area.max(initial=1e-300)
-        self.area = self.area / self.unit
-        self.q, self.s_squared = q[chosen], s_squared[chosen]
-        self.two_theta = np.degrees(2 * theta)
-        self.basis = table.strain_basis
-        self._equivalents, self._cosines = table.equivalents[chosen], None
+        self.unit = area.max(initial=1e-300, where=near)
+        kept = near & (area > WEAKEST * self.unit)
+        chosen, self.area, self.two_theta = inside[kept], area[kept] / self.unit, two_theta[kept]
+        self.phase, self.source, self.s_squared = lines, source, s_squared[chosen]
+        self._pairs = (q[chosen, :, None] * q[chosen, None]).reshape(-1, 9).T
+        self.basis, self._flat = table.strain_basis, table.strain_basis.reshape(-1, 9)
+        self._equivalents, self._cosines = table.equivalents[chosen].astype(float), None
 
     @property
     def mass_factor(self) -> float:
         """Parts by weight that a scale of 1 means, for the unstrained cell."""
         return self.phase.mass_factor / self.unit
 
-    @property
-    def cos_squared(self) -> np.ndarray:
-        """cos^2 of the angle between each line's normals and each of `AXES`, (axes, r, e)."""
-        metric = reciprocal_metric(self.phase.table.lattice)
-        h = self._equivalents.astype(float)
-        along = np.einsum("rej,jk,ak->are", h, metric, AXES, optimize=True) ** 2
-        lengths = np.einsum("aj,jk,ak->a", AXES, metric, AXES)[:, None, None]
-        return np.minimum(along / (lengths * 4 * self.s_squared[:, None]), 1)
-
     def places(self, strain):
         """Bragg angles of a strained cell, radians, and d(2 theta)/d(strain), degrees, (r, k)."""
-        inverse = np.linalg.inv(np.eye(3) + np.tensordot(strain, self.basis, 1))
-        q = self.q @ inverse
-        square = (q * q).sum(axis=1)
+        inverse = np.linalg.inv(np.eye(3) + (strain @ self._flat).reshape(3, 3))
+        metric = inverse @ inverse.T
+        metrics = np.concatenate([metric[None], inverse @ self.basis @ metric])
+        square, *slopes = metrics.reshape(-1, 9) @ self._pairs
         theta = np.arcsin(np.minimum(self.source.mean / 2 * np.sqrt(square), 0.998))
-        relative = -((q @ (inverse @ self.basis)) * q).sum(axis=2) / square
-        return theta, (np.degrees(2 * np.tan(theta)) * relative).T
+        return theta, (np.degrees(-2 * np.tan(theta)) / square * np.array(slopes)).T
 
     def texture(self, crystal: Crystal):
         """March-Dollase factor of each line and its derivative with respect to log r, (r,)."""
         if crystal.axis is None:
             return np.ones(len(self.area)), np.zeros(len(self.area))
-        if self._cosines is None:
-            self._cosines = self.cos_squared
+        if self._cosines is None:  # cos^2 of the angle between normals and axes, (axes, r, e)
+            metric = reciprocal_metric(self.phase.table.lattice)
+            along = np.einsum("rej,jk,ak->are", self._equivalents, metric, AXES, optimize=True) ** 2
+            lengths = np.einsum("aj,jk,ak->a", AXES, metric, AXES)[:, None, None]
+            self._cosines = np.minimum(along / (lengths * 4 * self.s_squared[:, None]), 1)
         c, r = self._cosines[crystal.axis], np.exp(crystal.log_r)
-        base = r * r * c + (1 - c) / r
-        slope = -1.5 * base**-2.5 * (2 * r * r * c - (1 - c) / r)
-        return march_dollase(c, r).mean(axis=1), slope.mean(axis=1)
+        factor, along, across = march_dollase(c, r), r * r * c, (1 - c) / r
+        slope = -1.5 * factor * (2 * along - across) / (along + across)
+        return factor.mean(axis=1), slope.mean(axis=1)
 
     def shapes(self, crystal: Crystal, instrument: Instrument):
         """Where the lines lie and how wide they are, degrees, both of a doublet taken as one.
@@ -311,84 +260,80 @@ class LineSet:
         place = np.degrees(2 * theta) + instrument.shift * cosine
         return place, width, np.column_stack([cosine, slope]), squares
 
-    def split(self, place):
-        """What to add to the lines' places for each line of the doublet, and its part."""
-        if self.source.k_alpha1 == self.source.k_alpha2:
-            return [(0.0, 1.0)]
-        theta = np.radians(place / 2)
-        return [(np.degrees(2 * (t - theta)), part) for t, part in doublet(theta, self.source)]
-
     def areas(self, crystal: Crystal) -> np.ndarray:
         """Areas of the lines of a crystal with scale 1, doublets as one, (r,)."""
         fading = np.exp(-2 * crystal.extra_b * self.s_squared)
         return self.area * fading * self.texture(crystal)[0]
 
-    def draw(self, x, crystal: Crystal, instrument: Instrument) -> np.ndarray:
+    def draw(self, x, crystal: Crystal, instrument: Instrument, slopes=True) -> np.ndarray:
         """The pattern at the angles ``x`` and its derivatives; the crystal's scale is left out.
 
         Widths of instrument, crystallite size and micro-strain add in squares, as in `simulation`.
 
         Returns
         -------
-        float, (n, 2 + k + 5 or 6): derivatives with respect to the instrument's shift and
-        log_width, then the pattern itself, then derivatives with respect to strain and what
-        `Crystal.shape` names
+        float32, (n,), if no ``slopes`` are asked for; else (n, 2 + k + 5 or 6): derivatives with
+        respect to the instrument's shift and log_width, then the pattern itself, then derivatives
+        with respect to strain and what `Crystal.shape` names
         """
-        place, width, slopes, squares = self.shapes(crystal, instrument)
+        place, width, moves, squares = self.shapes(crystal, instrument)
         texture, by_log_r = self.texture(crystal)
-        area = self.area * texture * np.exp(-2 * crystal.extra_b * self.s_squared)
-        split = self.split(place)
-        times = len(split)
-        place = np.concatenate([place + apart for apart, _ in split])
-        area = np.concatenate([part * area for _, part in split])
-        width, slopes, squares = (np.concatenate([a] * times) for a in (width, slopes, squares))
-
-        rows, line, start = _windows(x, place, width, area)
-        w = width[line]
-        u = (x[rows] - place[line]) / w
-        square, eta = u * u, crystal.eta
-        bell, tails = gaussian(u, 1.0) / w, lorentzian(u, 1.0) / w
+        area, split = self.areas(crystal), [(place, 1.0)]
+        if self.source.k_alpha1 != self.source.k_alpha2:
+            pair = doublet(np.radians(place / 2), self.source)
+            split = [(np.degrees(2 * theta), part) for theta, part in pair]
+        place = np.concatenate([place for place, _ in split])
+        height = np.concatenate([part * area / width for _, part in split])
+        wide, times = np.tile(width, len(split)), len(split)
+        first, last = _windows(x, place, wide, height)
+        number = last - first
+        start = np.concatenate([[0], np.cumsum(number)])
+        rows = np.arange(start[-1]) + np.repeat(first - start[:-1], number)
+        # Single precision will do from here on, and is faster.
+        u = (x[rows] - np.repeat(place, number)).astype(np.float32)
+        u /= np.repeat(wide.astype(np.float32), number)
+        square, eta = u * u, float(crystal.eta)
+        bell, tails = gaussian(u, 1.0), lorentzian(u, 1.0)
         inner, outer = (1 - eta) * bell, eta * tails
-        bent = inner * (8 * np.log(2)) + outer * (8 / (1 + 4 * square))
         value = inner + outer
-        sparse = csc_matrix((value, rows, start), shape=(len(x), len(area)))
-
-        def spread(values, columns):
+        sparse = csc_matrix((len(x), len(height)), dtype=np.float32)
+        sparse.indices, sparse.indptr = rows.astype(np.int32), start.astype(np.int32)
+        if not slopes:
+            sparse.data = value
+            return sparse @ height.astype(np.float32)
+        bent = inner * (8 * math.log(2)) + outer * (8 / (1 + 4 * square))
+        width, height = width[:, None], height[:, None]
+        on_area = [np.ones_like(texture), -2 * self.s_squared, by_log_r / texture]
+        k, end = len(self.basis), 6 + len(self.basis) + len(crystal.shape) - 3
+        result = np.empty((end, len(x)), dtype=np.float32)
+        for values, by, columns in (
+            (value, np.transpose(on_area[: end - k - 5]), [2, *range(k + 6, end)]),
+            (bent * u, moves / width, [0, *range(3, k + 3)]),
+            (bent * square - value, squares * (1, -1, 1) / width**2, [1, k + 3, k + 4]),
+            (tails - bell, np.ones_like(width), [k + 5]),
+        ):
             sparse.data = values
-            return sparse @ (area[:, None] * columns)
-
-        k = slopes.shape[1] - 1
-        on_value = [np.ones_like(area), -2 * np.tile(self.s_squared, times)]
-        if crystal.axis is not None:
-            on_value.append(np.tile(by_log_r / texture, times))
-        result = np.empty((len(x), 2 + 1 + k + len(crystal.shape)))
-        drawn = spread(value, np.column_stack(on_value))
-        result[:, 2], result[:, k + 6 :] = drawn[:, 0], drawn[:, 1:]
-        drawn = spread(bent * u / w, slopes)
-        result[:, 0], result[:, 3 : 3 + k] = drawn[:, 0], drawn[:, 1:]
-        drawn = spread((bent * square - value) / w, squares / width[:, None] * (1, -1, 1))
-        result[:, 1], result[:, 3 + k : 5 + k] = drawn[:, 0], drawn[:, 1:]
-        result[:, 5 + k] = spread(tails - bell, np.ones((len(area), 1)))[:, 0]
-        return result
+            result[columns] = (sparse @ (height * np.tile(by, (times, 1))).astype(np.float32)).T
+        return result.T
 
 
-def _windows(x, centre, width, area):
-    """Which points each line is drawn at: their indices, each one's line, each line's first."""
-    height = area / width
+def _windows(x, centre, width, height):
+    """Which points each line is drawn at: the first, and the one after the last."""
     reach = np.sqrt(height / height.max() / TOLERANCE) / 2
-    reach = width * np.clip(reach, *REACH)
+    reach = width * np.minimum(np.maximum(reach, REACH[0]), REACH[1])
     reach = np.minimum(reach, np.maximum(REACH[0] * width, FARTHEST))
-    first, last = np.searchsorted(x, centre - reach), np.searchsorted(x, centre + reach)
-    start = np.concatenate([[0], np.cumsum(last - first)])
-    line = np.repeat(np.arange(len(centre)), last - first)
-    return np.arange(len(line)) + (first - start[:-1])[line], line, start
+    return np.searchsorted(x, centre - reach), np.searchsorted(x, centre + reach)
 
 
+@lru_cache(64)
 def _squared_structure_factors(lines: PhaseLines, source: Radiation) -> np.ndarray:
     """|F|^2 with dispersion and thermal motion, the mean of hkl and -h-k-l, electrons squared."""
-    table = lines.table
+    table, anodes = lines.table, list(RADIATIONS.values())
+    if source in anodes:
+        dispersion = lines.dispersion[anodes.index(source)]
+    else:
+        dispersion = np.array([anomalous_dispersion(e, source.mean) for e in table.elements])
     s_squared = ((table.hkl @ np.linalg.inv(table.lattice).T) ** 2).sum(axis=1) / 4
     fading = table.geometric * np.exp(-np.outer(s_squared, lines.b_iso))
-    dispersion = lines.dispersion_at(source)
     pair = [replace(table, geometric=g) for g in (fading, fading.conj())]
     return sum(np.abs(structure_factor(t, s_squared, dispersion)) ** 2 for t in pair) / 2

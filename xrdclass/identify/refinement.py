@@ -29,7 +29,7 @@ from .evidence import (
 )
 from .fitting import Model, on_one_thread
 from .profile import AXES, Crystal, Instrument, LineSet, PhaseLines, phase_lines
-from .start import SECOND, Measured, Search, one_sided, prepare
+from .start import SECOND, Measured, Search, prepare
 
 #: A phase that gains less than this stays out of the fit, some four standard deviations; or this,
 #: three of them, if the phases are known.
@@ -266,16 +266,18 @@ def _far_start(
 
     def best(phases, iterations, most=2):
         shifts = search.likely_shifts(phases, most)
-        tried = [joined(empty, phases, shift, 1.0, iterations) for shift in shifts]
-        return min(tried, key=lambda model: model.loss)
+        tried = [joined(empty, phases, shift, 1.0, 3) for shift in shifts]
+        return min(tried, key=lambda model: model.loss).run(iterations - 3)
 
     def convincing(model):
         return max(map(USUAL.probability, assess(model)))
 
     first = [i for i in range(len(lines)) if expected[i] >= EXPECTED * max(expected)]
-    model = best(first, 5)
-    if len(first) > 1 and convincing(model) <= CONVINCING:
-        anchor = max((best([i], 4, 1) for i in first), key=convincing)
+    model, tried = best(first, 5), np.array(search.likely_shifts(first))
+    own = {i: search.likely_shifts([i], 1) for i in first}
+    away = [i for i in first if own[i] and np.abs(tried - own[i]).min() > SECOND[0]]
+    if away and convincing(model) <= CONVINCING:
+        anchor = max((best([i], 4, 1) for i in away), key=convincing)
         if abs(anchor.shift - model.shift) > SECOND[0]:
             other = joined(empty, first, anchor.shift, 1.0, 5)
             model = min(model, other, key=lambda model: model.loss)
@@ -294,7 +296,7 @@ def _without_worthless(model: Model, places, least: float):
     while places:
         model = model if model.jacobian is not None else model.draw()
         scales = np.array([crystal.scale for crystal in model.crystals])
-        gains = scales**2 / model.covariance(0)[1].diagonal()[model.scale_columns]
+        gains = scales**2 / model.inverse()[0].diagonal()[model.scale_columns]
         kept = np.flatnonzero(scales > 0)
         if gains[kept].min(initial=np.inf) < least:
             kept = np.delete(kept, gains[kept].argmin())
@@ -310,7 +312,7 @@ def _report(model: Model, lines, places, said) -> Refinement:
     ``places``: which of the lines its phases have; ``said``: place -> evidence and probability.
     """
     measured, model = model.measured, model if model.jacobian is not None else model.draw()
-    covariance, inverse = model.covariance()
+    covariance, parts = model.covariance()
     error = np.sqrt(covariance.diagonal())
     mass, weight, weight_error = _weights(model, covariance)
     phases, warnings = {}, []
@@ -323,13 +325,14 @@ def _report(model: Model, lines, places, said) -> Refinement:
             )
         evidence, probability = said.get(place, (Evidence(), 0.0))
         if place not in places:
-            absent = _absent(line, model, inverse, mass.sum())
+            absent = _absent(line, model, parts, mass.sum())
             phases[name] = replace(absent, evidence=evidence, probability=probability)
             continue
         p = places.index(place)
         crystal, at = model.crystals[p], model.scale_columns[p]
         k = len(crystal.strain)
-        cell, slopes = _cell(line, crystal.strain)
+        cell, step = _cell(line, crystal.strain), 1e-6 * np.eye(k)
+        slopes = np.array([_cell(line, crystal.strain + e) - cell for e in step]) / 1e-6
         part = covariance[at + 1 : at + 1 + k, at + 1 : at + 1 + k]
         phases[name] = RefinedPhase(
             name=name,
@@ -395,19 +398,11 @@ def _weights(model: Model, covariance):
 
 
 def _cell(lines: LineSet, strain):
-    """Cell lengths and angles, (6,), and their derivatives, (k, 6), of a strained cell."""
-
-    def parameters(strain):
-        a = lines.phase.table.lattice @ (np.eye(3) + np.tensordot(strain, lines.basis, 1))
-        lengths = np.linalg.norm(a, axis=1)
-        unit = a / lengths[:, None]
-        pairs = [unit[1] @ unit[2], unit[0] @ unit[2], unit[0] @ unit[1]]
-        return np.concatenate([lengths, np.degrees(np.arccos(np.clip(pairs, -1, 1)))])
-
-    step = 1e-6
-    shifted = [strain + step * e for e in np.eye(len(strain))]
-    cell = parameters(strain)
-    return cell, np.array([(parameters(s) - cell) / step for s in shifted])
+    """Lengths and angles, (6,), of a strained cell."""
+    a = lines.phase.table.lattice @ (np.eye(3) + np.tensordot(strain, lines.basis, 1))
+    lengths = np.linalg.norm(a, axis=1)
+    cosines = (a @ a.T / np.outer(lengths, lengths))[(1, 0, 0), (2, 2, 1)]
+    return np.concatenate([lengths, np.degrees(np.arccos(np.clip(cosines, -1, 1)))])
 
 
 def _size_error(lines: LineSet, crystal: Crystal, instrument: Instrument, error: float) -> float:
@@ -418,21 +413,19 @@ def _size_error(lines: LineSet, crystal: Crystal, instrument: Instrument, error:
     return float(np.exp(crystal.log_size) * error) if known else np.inf
 
 
-def _absent(lines: LineSet, model: Model, inverse, mass: float) -> RefinedPhase:
+def _absent(lines: LineSet, model: Model, parts, mass: float) -> RefinedPhase:
     """What the scan says of a phase that is not in the fit: how much of it there may be."""
-    x, sigma = model.measured.x, model.sigma
-    cell, _ = _cell(lines, np.zeros(len(lines.basis)))
+    x, (inverse, _, rows, root, r) = model.measured.x, parts
+    cell = _cell(lines, np.zeros(len(lines.basis)))
     unknown = RefinedPhase(lines.phase.name, cell, np.full(6, np.nan), np.zeros(len(x)), 100.0)
     if not len(lines.area):
         return unknown
     crystal = Crystal(0.0, np.zeros(len(lines.basis)), log_size=float(np.log(LIMIT_SIZE)))
-    column = lines.draw(x, crystal, model.instrument)[:, 2]
-    r = (model.measured.y - model.smooth - model.peaks) / sigma
-    weight = one_sided(r)[1]
-    shared = model.jacobian.T @ (weight * column / sigma**2)
-    own = (weight * column**2 / sigma**2).sum() - shared @ inverse @ shared
+    column = lines.draw(x, crystal, model.instrument, slopes=False) * root / model.sigma
+    shared = column @ rows
+    own = column @ column - shared @ inverse @ shared
     variance = 1 / max(own, 1e-100)
-    scale = max(variance * (weight * column * r / sigma).sum(), 0)
+    scale = max(variance * (column @ (root * r)), 0)
     limit = (scale + 1.645 * np.sqrt(variance)) * lines.mass_factor
     return replace(
         unknown,

@@ -22,10 +22,8 @@ def one_sided(r):
 
     r^2 where the model lies above the data, r^2 / (1 + r^2 / 9) where data lie above the model.
     """
-    square = r * r
-    saturated = 1 / (1 + square / SATURATION**2)
-    above = r > 0
-    return np.where(above, square * saturated, square), np.where(above, saturated**2, 1.0)
+    saturated = 1 / (1 + (np.maximum(r, 0) / SATURATION) ** 2)
+    return r * r * saturated, saturated * saturated
 
 
 def counting_gain(y, x) -> float:
@@ -42,7 +40,7 @@ def counting_gain(y, x) -> float:
         square = (block[:-2] - 2 * block[1:-1] + block[2:]) ** 2 / 6
         mean = np.convolve(np.maximum(block, 0), np.ones(9) / 9, "same")[1:-1]
         low = mean <= np.quantile(mean, 0.8)
-        square, mean = square[low], np.maximum(mean[low], 1e-12 * max(y.max(), 1e-30))
+        square, mean = square[low], np.maximum(mean[low], 1e-12 * max(np.abs(y).max(), 1e-30))
         gain = square.sum() / mean.sum()
         for _ in range(8):
             gain = np.minimum(square, 16 * gain * mean).sum() / mean.sum()
@@ -52,26 +50,16 @@ def counting_gain(y, x) -> float:
 
 @dataclass(eq=False)
 class Measured:
-    """A scan as the fit sees it.
+    """A scan as the fit sees it."""
 
-    Attributes
-    ----------
-    x, y, variance : float, (n,), degrees, intensities and their variance
-    step : degrees, the width of the intervals that the points are means of; 0 if they are not
-    counting : variance over mean of single points, and the least mean that is reckoned with
-    splines : float, (n, m), smooth functions that make up the background
-    expected : float, (m,), coefficients of a curve under the peaks
-    stiffness : float, (m, m), what it costs to depart from them
-    """
-
-    x: np.ndarray
-    y: np.ndarray
+    x: np.ndarray  # float, (n,), degrees
+    y: np.ndarray  # intensities, and their variance
     variance: np.ndarray
-    step: float
-    counting: tuple[float, float]
-    splines: np.ndarray
-    expected: np.ndarray
-    stiffness: np.ndarray
+    step: float  # degrees, the width of intervals that the points are means of; 0 if they are not
+    counting: tuple[float, float]  # variance over mean of single points, least mean reckoned with
+    splines: np.ndarray  # float, (n, m), smooth functions that make up the background
+    expected: np.ndarray  # float, (m,), coefficients of a curve under the peaks
+    stiffness: np.ndarray  # float, (m, m), what it costs to depart from them
 
     @property
     def floor(self) -> np.ndarray:
@@ -129,7 +117,7 @@ def background_splines(x, low: float, high: float) -> np.ndarray:
     n = int(np.clip(np.ceil((high - low) / 0.45), 2, 24))
     knots = np.linspace(low, high, n + 1) ** 2
     knots = np.concatenate([[knots[0]] * 3, knots, [knots[-1]] * 3])
-    return BSpline.design_matrix(np.clip(x, knots[0], knots[-1]), knots, 3).toarray()
+    return BSpline(knots, np.eye(n + 3), 3)(np.clip(x, knots[0], knots[-1]))
 
 
 def lower_envelope(y, variance, splines, roughness) -> np.ndarray:
@@ -157,11 +145,12 @@ VOTERS, PARTS = 12, np.array([0.15, 0.35, 0.55, 0.75, 1.0])
 
 @dataclass(frozen=True, eq=False)
 class Blur:
-    """A scan above its floor, blurred by a Gaussian, on an even axis."""
+    """A scan above its floor, blurred by a Gaussian, on an even axis; float32, in a unit."""
 
     width: float
     low: float
     step: float
+    unit: float
     signal: np.ndarray
     noise: np.ndarray
 
@@ -170,7 +159,7 @@ class Blur:
         index = np.rint((angles - self.low) / self.step).astype(int)
         inside = (index >= 0) & (index < len(self.signal))
         index = np.clip(index, 0, len(self.signal) - 1)
-        return np.where(inside, self.signal[index], 0.0), self.noise[index], inside
+        return np.where(inside, self.signal[index], 0), self.noise[index], inside
 
 
 def blurred(measured: Measured, width: float) -> Blur:
@@ -188,7 +177,9 @@ def blurred(measured: Measured, width: float) -> Blur:
     variance = np.interp(x, measured.x, measured.variance) / np.maximum(count, 1)
     spacing = max(1.0, np.median(np.diff(measured.x)) / step)
     noise = np.sqrt(_smoothed(variance, kernel**2) * spacing)
-    return Blur(width, x[0], step, signal, noise)
+    unit = float(np.sqrt(np.median(measured.variance)))
+    signal, noise = ((values / unit).astype(np.float32) for values in (signal, noise))
+    return Blur(width, x[0], step, unit, signal, noise)
 
 
 def _smoothed(values, kernel) -> np.ndarray:
@@ -230,6 +221,7 @@ def find_starts(lines: LineSet, blurs, shifts, cell_range: float, displaced: boo
         signal, noise, inside = blur.at(place)
         distance = lines.two_theta[voters][:, None] - lines.two_theta
         height = np.exp(-4 * np.log(2) * (distance / (1.2 * blur.width)) ** 2) @ lines.area
+        height = height.astype(np.float32)
         votes, scale = _votes(signal, noise, height, inside)
         votes = votes - 0.5 * ((trials / step) ** 2 / 4).sum(axis=1)
         order = np.argsort(-votes)
@@ -245,7 +237,7 @@ def find_starts(lines: LineSet, blurs, shifts, cell_range: float, displaced: boo
             trials = finer.reshape(-1, k + 1)
     first = np.array([b[0] if len(b) else -1 for b in best])
     score = np.where(first < 0, -np.inf, votes[first])
-    return Starts(score, trials[first, 1:], scale[first] * blurs[-1].width / 0.94)
+    return Starts(score, trials[first, 1:], scale[first] * blur.unit * blur.width / 0.94)
 
 
 def _corners(values, n: int, most: int) -> np.ndarray:
@@ -276,16 +268,16 @@ def _votes(signal, noise, height, inside):
     Scales are tried that fit one of the lines exactly: where foreign peaks lie upon some, the
     others still agree on one.
     """
-    scales = np.sort(np.where(inside, signal / height, 0.0), axis=1)
-    scales = scales[:, np.rint(PARTS * (scales.shape[1] - 1)).astype(int)]
-    nothing, gains = one_sided(signal / noise)[0], []
-    for scale in np.maximum(scales, 0).T:
+    scales = np.sort(np.where(inside, signal / height, 0), axis=1)
+    scales = np.maximum(scales[:, np.rint(PARTS * (scales.shape[1] - 1)).astype(int)], 0)
+    gains = []
+    nothing = one_sided(signal / noise)[0]
+    for scale in scales.T:
         expected = scale[:, None] * height
-        wide = np.sqrt(noise**2 + (0.25 * expected) ** 2)
-        loss = one_sided((signal - expected) / wide)[0]
-        gains.append(((nothing - loss) * inside).sum(axis=1))
+        wide = np.sqrt(noise**2 + (np.float32(0.25) * expected) ** 2)
+        gains.append(((nothing - one_sided((signal - expected) / wide)[0]) * inside).sum(axis=1))
     best = np.argmax(gains, axis=0)
-    return np.max(gains, axis=0), np.maximum(scales[np.arange(len(best)), best], 0)
+    return np.max(gains, axis=0), scales[np.arange(len(best)), best]
 
 
 #: A further shift is tried if it is so far off, in degrees, and has this part of the most votes.
