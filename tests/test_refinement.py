@@ -20,7 +20,7 @@ from xrdclass.identify.profile import (
     phase_lines,
 )
 from xrdclass.identify.refinement import refine
-from xrdclass.identify.start import counting_gain, one_sided
+from xrdclass.identify.start import counting_gain, one_sided, prepare
 from xrdclass.phases import load_phases
 from xrdclass.scans import Scan
 
@@ -382,6 +382,16 @@ def test_odd_scans_get_a_finite_answer_too(kind):
     assert np.isfinite([result.r_wp, result.displacement, result.displacement_error]).all()
     rutile = "background" in kind or "saturated" in kind or "unit" in kind
     assert [p.name for p in result.phases.values() if p.found] == ["rutile"] * rutile
+
+
+@pytest.mark.parametrize("cut", [501, 503, 505])
+def test_no_mean_of_points_reaches_across_a_gap(cut):
+    x = np.arange(20, 60, 0.01)
+    kept = np.arange(len(x)) < cut
+    kept |= x > 40
+    seen = prepare(x[kept], 100 + x[kept], coarsest=0.05)
+    assert not ((seen.x > x[cut - 1]) & (seen.x < 40)).any() and len(seen.x) < 600
+    np.testing.assert_allclose(seen.y, 100 + seen.x)
 
 
 # --- probability -----------------------------------------------------------------------------
