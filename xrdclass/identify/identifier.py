@@ -29,9 +29,9 @@ from .refinement import Refinement, refine
 
 #: The network that ships with the package, for the five TiO2 phases.
 SHIPPED = Path(__file__).parent.parent / "networks" / "tio2.npz"
-#: A phase that the network finds less probable is not fitted; and how probable a phase is, before
-#: the fit, that somebody expects.
-PROPOSED, EXPECTED = 0.01, 0.9
+#: A phase that the network finds less probable is not fitted; and by how much the odds rise, from
+#: this at least, of one that somebody expects: so that half of the expected ones may be there.
+PROPOSED, EXPECTED = 0.01, 10.0
 #: Steps, degrees, beyond which a scan's peaks have too few points to compare their shape.
 COARSE = 0.1
 
@@ -71,11 +71,12 @@ class Identifier:
 
     def fit(self, scan: Scan, proposed, wavelength=None, expect: Collection[str] = ()):
         """Fit the phases that a row of `propose` thinks possible, and those named in ``expect``."""
-        expected = {
-            name: float(max(p, EXPECTED) if name in expect else p)
-            for name, p in zip(self.names, proposed, strict=False)
-            if p >= PROPOSED or name in expect
-        }
+        expected = {}
+        for name, p in zip(self.names, map(float, proposed), strict=False):
+            if name in expect:
+                p = EXPECTED * max(p, PROPOSED) / (1 + (EXPECTED - 1) * max(p, PROPOSED))
+            if p >= PROPOSED:
+                expected[name] = p
         return refine(
             scan,
             self.lines,
