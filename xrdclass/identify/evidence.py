@@ -258,11 +258,10 @@ def assess(model) -> list[Evidence]:
         if seen.any():
             short = ratios.expected * np.clip(1 - ratios.ratio / ratios.typical, 0, 1)
             lacking = short[seen].sum() / ratios.expected[seen].sum()
-        rest = np.delete(np.arange(len(model.crystals)), i)
         votes, lines = coincidences(model, i)
         evidence = (
             gains[i],
-            model.refit(rest, y=model.smooth + model.peaks),
+            model.refit(np.delete(np.arange(len(gains)), i), y=model.smooth + model.peaks),
             votes,
             crystal.scale / max(error[i], 1e-300),
             lines,

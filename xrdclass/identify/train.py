@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, replace
-from itertools import chain
+from itertools import chain, pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -276,8 +276,7 @@ def measure(identifier: Identifier, samples: Iterable[Fitted]) -> dict:
 
 def print_measured(measured: dict) -> None:
     """A table of what was found of each phase, by the strength of its strongest line."""
-    edges = zip(STRENGTHS, STRENGTHS[1:], strict=False)
-    heads = [f"{100 * a:.0f} to {100 * min(b, 1):.0f} %" for a, b in edges]
+    heads = [f"{100 * a:.0f} to {100 * min(b, 1):.0f} %" for a, b in pairwise(STRENGTHS)]
     wide = max(map(len, measured["by_strength"]))
     print(f"{'':{wide}}  found, by the strongest line in % of the sample's strongest")
     print(f"{'':{wide}}" + "".join(f"{head:>14}" for head in heads))
