@@ -16,6 +16,7 @@ import tarfile
 import tempfile
 import time
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -31,7 +32,7 @@ from xrdclass.identify.laboratory import Laboratory
 from xrdclass.identify.mixtures import MIXTURE_GRID, MixtureSource
 from xrdclass.identify.profile import AXES, phase_lines
 from xrdclass.identify.refinement import refine
-from xrdclass.identify.train import D_MIN, Fitted, fitted, visible
+from xrdclass.identify.train import D_MIN, Fitted, fitted, lost_lines, visible
 from xrdclass.noise import air_scattering, chebyshev_background
 from xrdclass.patterns import TwoThetaGrid
 from xrdclass.phases import MINERALS_FOLDER, Phase, load_phases
@@ -214,8 +215,10 @@ def asked(args, phases, seed, n, **given):
 def calibrate(args):
     """Learn `evidence.USUAL`, the probability without a network, from simulated mixtures."""
     features, truth = [], []
-    source = MixtureSource(load_phases(), invent_crystals(300, args.seed + 1), args.seed)
-    for one in alone(load_phases(), source, args.samples):
+    usual, crystals = Laboratory(), invent_crystals(300, args.seed + 1)
+    labs = (usual, args.samples), (lost_lines(usual), args.samples // 10)
+    sources = [(MixtureSource(load_phases(), crystals, args.seed, lab), n) for lab, n in labs]
+    for one in chain(*(alone(load_phases(), *s) for s in sources)):
         for label, phase in enumerate(one.fit.phases.values()):
             if phase.evidence.gain > 0:
                 features.append(phase.evidence.features)
@@ -233,7 +236,10 @@ def answers(args):
     probability = np.array([p for _, p in samples])
     present = np.array([one.present for one, _ in samples])
     seen = present & np.array([one.visible[:k] for one, _ in samples])
-    empty = ~present.any(axis=1)
+    empty, counted = ~present.any(axis=1), np.ones_like(present)
+    if args.expected:  # of what somebody expects, half is there
+        chance = present.mean() / (~present).mean()
+        counted = present | (np.random.default_rng(0).random(present.shape) < chance)
     for threshold in (0.5, 0.8, 0.9, 0.95):
         named = probability >= threshold
         print(f"from {threshold}: visible phases found", interval((named & seen).sum(), seen.sum()))
@@ -241,7 +247,7 @@ def answers(args):
         print("   phase-free samples given one", interval(wrong, empty.sum()))
         print("   absent phases named", interval((named & ~present).sum(), (~present).sum()))
     for low, high in ((0.2, 0.5), (0.5, 0.8), (0.8, 0.9), (0.9, 0.95), (0.95, 1.01)):
-        inside = (probability >= low) & (probability < high)
+        inside = (probability >= low) & (probability < high) & counted
         if inside.any():
             print(f"stated {low} to {min(high, 1)}: {probability[inside].mean():.3f} on average; ")
             hits = interval(present[inside].sum(), inside.sum())

@@ -23,10 +23,11 @@ from samples import (
 
 from xrdclass.errors import DataError, ModelError
 from xrdclass.files.networks import METADATA, load_arrays, read_metadata, save_arrays
+from xrdclass.identify import identifier as identifier_module
 from xrdclass.identify.background import N_POINTS
 from xrdclass.identify.evidence import FEATURES, N_FOREIGN_FEATURES, Calibration
 from xrdclass.identify.foreign import invent_crystals
-from xrdclass.identify.identifier import SHIPPED, Identifier, load_model
+from xrdclass.identify.identifier import EXPECTED, PROPOSED, SHIPPED, Identifier, load_model
 from xrdclass.identify.mixtures import MIXTURE_GRID, MixtureSource
 from xrdclass.identify.network import Convolution, Network
 from xrdclass.identify.profile import phase_lines
@@ -304,6 +305,18 @@ def test_an_expected_phase_is_fitted_whatever_the_network_says(shipped):
     assert asked.refinement.phases["brookite"].upper_limit < 5
     with pytest.raises(DataError, match="no phase 'quartz' here; there are: anatase"):
         shipped.identify([scan], expect=["quartz"])
+
+
+@pytest.mark.parametrize("before", [1e-5, 0.005, 0.02, 0.5, 0.99])
+def test_expectation_raises_the_odds_before_the_fit(monkeypatch, before):
+    monkeypatch.setattr(identifier_module, "refine", lambda *_, expected, **__: expected)
+    proposed = np.array([before, *np.zeros(len(LINES))])
+    name = LINES[0].name
+    silent = untrained().fit(None, proposed)
+    assert silent == ({name: before} if before >= PROPOSED else {})
+    (after,) = untrained().fit(None, proposed, expect=[name]).values()
+    odds = max(before, PROPOSED) / (1 - max(before, PROPOSED))
+    assert after / (1 - after) == pytest.approx(EXPECTED * odds)
 
 
 def test_short_ranges_are_doubted(shipped):

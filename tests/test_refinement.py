@@ -10,7 +10,7 @@ from load_script import load_script
 from xrdclass.diffraction import bragg, lorentz_polarisation, radiation
 from xrdclass.errors import DataError
 from xrdclass.identify import profile
-from xrdclass.identify.evidence import FEATURES, Calibration, Evidence
+from xrdclass.identify.evidence import FEATURES, Calibration, Evidence, LineRatios
 from xrdclass.identify.profile import (
     Crystal,
     Instrument,
@@ -20,7 +20,7 @@ from xrdclass.identify.profile import (
     phase_lines,
 )
 from xrdclass.identify.refinement import refine
-from xrdclass.identify.start import counting_gain, one_sided
+from xrdclass.identify.start import counting_gain, one_sided, prepare
 from xrdclass.phases import load_phases
 from xrdclass.scans import Scan
 
@@ -245,7 +245,19 @@ def test_a_line_that_is_not_there_is_named_and_speaks_against_the_phase():
     assert missing["two_theta"] == pytest.approx(54.3, abs=0.2)
     evidence = result.phases["rutile"].evidence
     assert evidence.lacking > 0.1 > whole.lacking
+    assert evidence.typical > 2 * whole.typical
     assert evidence.coincidences < whole.coincidences - 3
+
+
+@pytest.mark.parametrize(
+    ("ratio", "weight", "texture", "lacks"),
+    [(0, 200, 1, True), (0, 4, 1, False), (0.8, 200, 1, False), (1, 200, 0.2, True)],
+)
+def test_only_what_lacks_beyond_doubt_is_missing(ratio, weight, texture, lacks):
+    """A line of a third of all intensity; texture may have explained that it is not there."""
+    three = np.array([2.0, 1.0 * texture, 0.2])
+    ratios = LineRatios(three, three, three, np.array([1, ratio, 1]), np.array([200, weight, 200]))
+    assert (ratios.missing(np.array([1, texture, 1])) > 0.03) == lacks
 
 
 @pytest.mark.parametrize("absent", ["brookite", "beta-TiO2", "TiO2-II"])
@@ -385,6 +397,16 @@ def test_odd_scans_get_a_finite_answer_too(kind):
     assert [p.name for p in result.phases.values() if p.found] == ["rutile"] * rutile
 
 
+@pytest.mark.parametrize("cut", [501, 503, 505])
+def test_no_mean_of_points_reaches_across_a_gap(cut):
+    x = np.arange(20, 60, 0.01)
+    kept = np.arange(len(x)) < cut
+    kept |= x > 40
+    seen = prepare(x[kept], 100 + x[kept], coarsest=0.05)
+    assert not ((seen.x > x[cut - 1]) & (seen.x < 40)).any() and len(seen.x) < 600
+    np.testing.assert_allclose(seen.y, 100 + seen.x)
+
+
 # --- probability -----------------------------------------------------------------------------
 
 
@@ -439,7 +461,9 @@ def test_improbable_phases_leave_the_fit_and_their_evidence_stays():
     scan, _ = scan_of((ANATASE,), (1.0,))
     certain = refine(scan, (ANATASE,)).phases["anatase"]
     assert certain.found and certain.probability > 0.99
-    doubtful = Calibration(np.zeros(len(FEATURES)), np.ones(len(FEATURES)), np.zeros(10), -2.0)
+    doubtful = Calibration(
+        np.zeros(len(FEATURES)), np.ones(len(FEATURES)), np.zeros(len(FEATURES)), -2.0
+    )
     left = refine(scan, (ANATASE,), least_probability=0.5, calibration=doubtful).phases["anatase"]
     assert not left.found and left.weight_percent == 0
     assert left.probability == pytest.approx(1 / (1 + np.exp(2))) and left.evidence.gain > 100

@@ -7,8 +7,10 @@ import pytest
 from samples import PHASES, TWO, stop_after
 
 from xrdclass.errors import DataError
+from xrdclass.identify import train
 from xrdclass.identify.background import above_background
 from xrdclass.identify.foreign import invent_crystals
+from xrdclass.identify.laboratory import Laboratory
 from xrdclass.identify.mixtures import MixtureSource
 from xrdclass.identify.train import (
     STRENGTHS,
@@ -160,3 +162,18 @@ def test_a_stopped_run_goes_on_with_the_samples_that_come_next(tmp_path, monkeyp
     run(tmp_path / "kept", resumed)
     assert drawn == expected and stopped == []
     assert len(resumed[0].settings["losses"]) == len(whole[0].settings["losses"]) == 3
+
+
+def test_fits_are_calibrated_on_phases_without_a_strong_line_too(monkeypatch):
+    seen = []
+
+    def no_fits(identifier, source, n, *_):
+        seen.append((source.draw(20), n))
+        return iter(())
+
+    monkeypatch.setattr(train, "fitted", no_fits)
+    with pytest.raises(DataError, match="nothing to learn|train with more samples"):
+        train.with_fits(None, TWO, 50, 10, 0, Laboratory())
+    (usual, n), (lost, few) = seen
+    assert (n, few) == (50, 5) and usual.present.any()
+    assert not lost.present.any() and lost.foreign.all()

@@ -29,9 +29,9 @@ from .refinement import Refinement, refine
 
 #: The network that ships with the package, for the five TiO2 phases.
 SHIPPED = Path(__file__).parent.parent / "networks" / "tio2.npz"
-#: A phase that the network finds less probable is not fitted; and how probable a phase is, before
-#: the fit, that somebody expects.
-PROPOSED, EXPECTED = 0.01, 0.9
+#: A phase that the network finds less probable is not fitted; and by how much the odds rise, from
+#: this at least, of one that somebody expects: honest if half of what is expected is there.
+PROPOSED, EXPECTED = 0.01, 100.0
 #: Steps, degrees, beyond which a scan's peaks have too few points to compare their shape.
 COARSE = 0.1
 
@@ -71,11 +71,12 @@ class Identifier:
 
     def fit(self, scan: Scan, proposed, wavelength=None, expect: Collection[str] = ()):
         """Fit the phases that a row of `propose` thinks possible, and those named in ``expect``."""
-        expected = {
-            name: float(max(p, EXPECTED) if name in expect else p)
-            for name, p in zip(self.names, proposed, strict=False)
-            if p >= PROPOSED or name in expect
-        }
+        expected = {}
+        for name, p in zip(self.names, map(float, proposed), strict=False):
+            if name in expect:
+                p = EXPECTED * max(p, PROPOSED) / (1 + (EXPECTED - 1) * max(p, PROPOSED))
+            if p >= PROPOSED:
+                expected[name] = p
         return refine(
             scan,
             self.lines,
@@ -156,7 +157,8 @@ class Identifier:
         for one, proposed in zip(seen, self._proposed(seen), strict=True):
             if proposed[:-1].max() < 0.5:  # only what the network is fairly sure of is fitted
                 continue
-            phases = self.fit(scan, proposed, one.radiation.mean).phases.values()
+            likely = np.where(proposed < 0.5, 0, proposed)
+            phases = self.fit(scan, likely, one.radiation.mean).phases.values()
             found = [p.name for p in phases if p.probability >= self.threshold]
             names = " and ".join(found)
             fitting += [f"with {one.radiation.name} its peaks would fit {names}"] if found else []

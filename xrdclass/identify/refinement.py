@@ -31,9 +31,9 @@ from .fitting import Model, on_one_thread
 from .profile import AXES, Crystal, Instrument, LineSet, PhaseLines, phase_lines
 from .start import SECOND, Measured, Search, prepare
 
-#: A phase that gains less than this stays out of the fit, some four standard deviations; or this,
-#: three of them, if the phases are known.
-WORTHLESS, LEAST = 20.0, 9.0
+#: A phase that gains less than this stays out of the fit, some two standard deviations at first
+#: and three in the end.
+WORTHLESS, LEAST = 5.0, 9.0
 #: A phase more probable than this shows where the lines of all phases lie.
 CONVINCING = 0.8
 #: Phases less expected than this part of the most expected one have no say in where lines lie.
@@ -41,10 +41,7 @@ EXPECTED = 0.3
 #: Phases less probable than this before they were fitted closely are not fitted closely.
 COARSE_LEAST = 0.03
 #: A scan without unexplained peaks, in which no phase is more probable than this, has no peaks.
-IMPROBABLE = 0.1
-#: No scale is known better than this, relative: texture too weak to be seen, thermal motion and
-#: absorption in the grains go with it.
-SCALE_ERROR = 0.05
+IMPROBABLE = 0.3
 #: What is not seen is assumed to have crystallites of so many nm, for its upper limit.
 LIMIT_SIZE = 20.0
 #: Calculated intensities are never thought less certain than this, relative.
@@ -195,17 +192,14 @@ def refine(
         kept = [i for i, place in enumerate(places) if probability(place) >= least]
         return model.keep(kept), [places[i] for i in kept]
 
-    def usual(place):
-        return USUAL.probability(weighed[place])
-
     def probability(place):
         asked = None if expected is None else expected.get(lines[place].phase.name, 0.0)
         return calibration.probability(weighed.get(place, Evidence()), asked)
 
-    model, places = _without_worthless(model, places, WORTHLESS / 4)
+    model, places = _without_worthless(model, places, WORTHLESS)
     if least_probability > 0:
-        least = min(least_probability, COARSE_LEAST)
-        model, places = without_improbable(model, places, least, usual)
+        least, usual = min(least_probability, COARSE_LEAST), USUAL.probability
+        model, places = without_improbable(model, places, least, lambda i: usual(weighed[i]))
     model = model.run(8, tolerance=2.0)
     if texture:
         model = with_texture(model)
@@ -216,7 +210,7 @@ def refine(
     # Evidence needs no more points than some three a width.
     rough = model.on(prepare(x, y, 2 * finest, before=coarse)).draw()
     tried = places
-    rough, places = _without_worthless(rough, places, WORTHLESS if least_probability else LEAST)
+    rough, places = _without_worthless(rough, places, LEAST)
     for place in set(tried) - set(places):
         weighed.pop(place, None)  # what spoke for it was another's
     rough, places = without_improbable(rough, places, least_probability, probability)
@@ -234,9 +228,9 @@ def _far_start(
 ) -> Model:
     """All phases, brought near to where they belong.
 
-    The shift is one that most lines of the expected phases vote for. If none of these is
-    convincing then, the shift of the one with the strongest evidence of its own is tried too:
-    absent phases vote as well. The less expected phases join them there.
+    The shift is one that most lines of the expected phases vote for. Absent phases vote as well: if
+    none is convincing then, the one with the strongest evidence elsewhere goes first in another
+    try, and so does each phase that lost out. The less expected phases join them there.
     """
     empty = Model(
         measured=coarse,
@@ -274,13 +268,15 @@ def _far_start(
 
     first = [i for i in range(len(lines)) if expected[i] >= EXPECTED * max(expected)]
     model, tried = best(first, 5), np.array(search.likely_shifts(first))
-    own = {i: search.likely_shifts([i], 1) for i in first}
-    away = [i for i in first if own[i] and np.abs(tried - own[i]).min() > SECOND[0]]
-    if away and convincing(model) <= CONVINCING:
-        anchor = max((best([i], 4, 1) for i in away), key=convincing)
-        if abs(anchor.shift - model.shift) > SECOND[0]:
-            other = joined(empty, first, anchor.shift, 1.0, 5)
-            model = min(model, other, key=lambda model: model.loss)
+    alone = [i for i, crystal in zip(first, model.crystals, strict=True) if not crystal.scale > 0]
+    if convincing(model) <= CONVINCING:
+        own = {i: search.likely_shifts([i], 1) for i in first}
+        away = [i for i in first if own[i] and np.abs(tried - own[i]).min() > SECOND[0]]
+        alone += sorted(away, key=lambda i: convincing(best([i], 4, 1)))[-1:]
+    for i in alone if len(first) > 1 else ():
+        anchor, rest = best([i], 4, 1), [j for j in first if j != i]
+        other = joined(anchor, rest, anchor.shift, 0.01, 5).keep(np.argsort([i, *rest]))
+        model = min(model, other, key=lambda model: model.loss)
     if others := [i for i in range(len(lines)) if i not in first]:
         # Small at first: who joins must not push the others away.
         model = joined(model, others, model.shift, 0.01, 4)
@@ -392,7 +388,8 @@ def _weights(model: Model, covariance):
     mass = np.array(mass)
     weight = mass / max(mass.sum(), 1e-300)
     slopes = weight[:, None] * (logs - weight @ logs)
-    unseen = SCALE_ERROR * weight[:, None] * (np.eye(len(weight)) - weight)
+    # Nor is a scale known better than intensities are: few grains, thermal motion, absorption.
+    unseen = model.intensity_error * weight[:, None] * (np.eye(len(weight)) - weight)
     variance = np.einsum("ij,jk,ik->i", slopes, covariance, slopes) + (unseen**2).sum(axis=1)
     return mass, weight, np.sqrt(variance)
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy.interpolate import BSpline
-from scipy.ndimage import maximum_filter1d
+from scipy.ndimage import maximum_filter1d, uniform_filter1d
 
 from ..simulation import scherrer_fwhm
 from .profile import Crystal, Instrument, LineSet
@@ -77,18 +77,18 @@ def prepare(
     that a fit that is far off finds its way. What is known of the scan from ``before`` is kept.
     """
     low, high = x[[0, -1]]
-    gain, least = before.counting if before else _counting(x, y)
-    counting = gain, least
-    size = int(max(1, np.floor(coarsest / np.median(np.diff(x)) + 1e-6)))
-    if size > 1:
-        n = len(x) // size * size
-        x, y = (v[:n].reshape(-1, size).mean(axis=1) for v in (x, y))
-        gain, least = gain / size, least / size
+    counting = gain, least = before.counting if before else _counting(x, y)
+    step = float(np.median(np.diff(x)))
+    size = int(max(1, np.floor(coarsest / step + 1e-6)))
+    index = np.arange(len(x))  # since the last gap in the scan: no mean reaches across one
+    index -= np.maximum.accumulate(np.where(np.diff(x, prepend=x[0]) > 3 * step, index, 0))
+    first = np.flatnonzero(index % size == 0)
+    size = np.diff(np.append(first, len(x)))
+    x, y = (np.add.reduceat(v, first) / size for v in (x, y))
     spacing = float(np.median(np.diff(x)))
     half = int(np.clip(round(0.06 / spacing), 1, 6))
-    kernel = np.ones(2 * half + 1) / (2 * half + 1)
-    smooth = np.convolve(np.pad(np.maximum(y, 0), half, mode="edge"), kernel, "valid")
-    variance = gain * np.maximum(smooth, least)
+    smooth = uniform_filter1d(np.maximum(y, 0), 2 * half + 1, mode="nearest")
+    variance = gain / size * np.maximum(smooth, least / size)
     splines = background_splines(x, low, high)
     second = np.diff(np.eye(splines.shape[1]), 2, axis=0)
     roughness = second.T @ second * (1e-4 * (splines**2 / variance[:, None]).sum() / len(splines.T))
@@ -99,7 +99,7 @@ def prepare(
         above = np.maximum(smooth - splines @ expected, 0)
         near = maximum_filter1d(above, 2 * int(0.6 / spacing) + 1)
         variance = variance + softness**2 * (above**2 + 0.1 * near**2)
-    step = spacing * (size > 1)
+    step = spacing if size.max() > 1 else 0.0
     return Measured(x, y, variance, step, counting, splines, expected, stiffness)
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
+from itertools import chain, pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -64,7 +65,8 @@ def train_identifier(
     phases : what to identify
     n_samples : mixtures drawn for the network, each seen ``passes`` times
     n_crystals : foreign crystals invented for it; a tenth as many others are for the fits
-    n_fitted : mixtures whose fits are calibrated, and again as many to measure the result
+    n_fitted : mixtures whose fits are calibrated, with a tenth as many `lost_lines`, and again as
+        many to measure the result
     progress : a progress bar such as `tqdm`, called with ``total`` and ``desc``; None is silent
     keep : folder to keep the network in now and then; the same call goes on from there
     laboratory : the ranges and probabilities that mixtures are drawn from
@@ -100,9 +102,11 @@ def with_fits(
     lines = [phase_lines(phase, D_MIN) for phase in phases]
     nothing = Calibration(*np.zeros((3, N_FOREIGN_FEATURES)), 0.0)
     identifier = Identifier(network, lines, USUAL, nothing)
-    source = MixtureSource(phases, _others(n_crystals, seed, 1), (seed, 2), laboratory)
     features, truth = ([], []), ([], [])
-    for one in fitted(identifier, source, n_fitted, progress, "calibrating fits"):
+    crystals, labs = _others(n_crystals, seed, 1), (laboratory, lost_lines(laboratory))
+    usual, lost = (MixtureSource(phases, crystals, (seed, 2), lab) for lab in labs)
+    drawn = fitted(identifier, usual, n_fitted, progress, "calibrating fits")
+    for one in chain(drawn, fitted(identifier, lost, n_fitted // 10)):
         for label, phase in enumerate(one.fit.phases.values()):
             if phase.evidence.gain > 0:
                 features[0].append(phase.evidence.with_expected(one.proposed[label]))
@@ -113,6 +117,12 @@ def with_fits(
     pairs = zip(features, truth, strict=True)
     identifier.calibration, identifier.foreign = (Calibration.fit(*map(np.array, p)) for p in pairs)
     return identifier
+
+
+def lost_lines(laboratory: Laboratory) -> Laboratory:
+    """The same, but that every sample is a phase without one or two of its strongest lines."""
+    alone = {"n_phases": (1, 0, 0, 0), "near_miss_chance_alone": 0, "only_imitation": 1}
+    return replace(laboratory, lost_line_chance=1, **alone)
 
 
 def _others(n_crystals: int, seed: int, i: int):
@@ -194,11 +204,9 @@ def _train_network(phases, settings, laboratory, progress, keep):
 
 def _bar(progress, total: int, desc: str):
     """A progress bar, or nothing that looks like one."""
-    if progress is not None:
-        return progress(total=total, desc=desc)
     from tqdm import tqdm
 
-    return tqdm(total=total, disable=True)
+    return progress(total=total, desc=desc) if progress else tqdm(disable=True)
 
 
 def _portions(source: MixtureSource, n: int, size: int = 64, **given):
@@ -241,9 +249,8 @@ def measure(identifier: Identifier, samples: Iterable[Fitted]) -> dict:
     """
     k, hits, asked, truth = len(identifier.lines), [], [], []
     for one in samples:
-        probability = [phase.probability for phase in one.fit.phases.values()]
-        more = identifier.is_foreign(one.fit, one.proposed)
-        hits.append([p >= identifier.threshold for p in probability] + [more >= 0.5])
+        named = [p.probability >= identifier.threshold for p in one.fit.phases.values()]
+        hits.append([*named, identifier.is_foreign(one.fit, one.proposed) >= 0.5])
         truth.append([*one.present, one.foreign])
         asked.append(np.where(one.visible, one.height, 0))
     hits, truth, strength = np.array(hits), np.array(truth), np.array(asked)
@@ -252,12 +259,9 @@ def measure(identifier: Identifier, samples: Iterable[Fitted]) -> dict:
     def part(hits, of) -> float:
         return round(float(hits[of].mean()), 4) if of.any() else float("nan")
 
-    table = {}
+    bins, table = np.where(seen, np.digitize(strength, STRENGTHS), 0).T, {}
     for label, name in enumerate(identifier.names):
-        bins = zip(STRENGTHS, STRENGTHS[1:], strict=False)
-        rows = [
-            seen[:, label] & (strength[:, label] >= a) & (strength[:, label] < b) for a, b in bins
-        ]
+        rows = [bins[label] == b for b in range(1, len(STRENGTHS))]
         table[name] = [[int(hits[row, label].sum()), int(row.sum())] for row in rows]
     return {
         "samples": len(hits),
@@ -272,13 +276,11 @@ def measure(identifier: Identifier, samples: Iterable[Fitted]) -> dict:
 
 def print_measured(measured: dict) -> None:
     """A table of what was found of each phase, by the strength of its strongest line."""
-    edges = zip(STRENGTHS, STRENGTHS[1:], strict=False)
-    heads = [f"{100 * a:.0f} to {100 * min(b, 1):.0f} %" for a, b in edges]
-    names = measured["by_strength"]
-    wide = max(map(len, names))
+    heads = [f"{100 * a:.0f} to {100 * min(b, 1):.0f} %" for a, b in pairwise(STRENGTHS)]
+    wide = max(map(len, measured["by_strength"]))
     print(f"{'':{wide}}  found, by the strongest line in % of the sample's strongest")
     print(f"{'':{wide}}" + "".join(f"{head:>14}" for head in heads))
-    for name, row in names.items():
+    for name, row in measured["by_strength"].items():
         cells = [f"{hits} of {n}" for hits, n in row]
         print(f"{name:{wide}}" + "".join(f"{cell:>14}" for cell in cells))
     print(
