@@ -75,6 +75,7 @@ class Evidence:
                 self.coincidences / max(self.lines, 1.0),
                 np.log(max(self.significance, 0.3)),
                 self.strained,
+                np.log(max(self.domain_size, 1.0)),
                 np.sqrt(self.missing),
                 np.log(min(self.typical, 5.0)),
                 self.texture,
@@ -91,8 +92,8 @@ class Evidence:
 #: What `Evidence.features` holds.
 FEATURES = tuple(
     "log gain, share of the possible gain, root of the coincidences, coincidences a line, "
-    "log significance, strained, root of the missing, log typical, texture, lines, "
-    "root of the unexplained peaks".split(", ")
+    "log significance, strained, log domain size, root of the missing, log typical, texture, "
+    "lines, root of the unexplained peaks".split(", ")
 )
 
 
@@ -177,9 +178,9 @@ def logit(p: float) -> float:
 
 #: Learnt by `benchmarks/fit.py calibrate` from simulated mixtures of the five TiO2 phases.
 USUAL = Calibration(
-    mean=np.array([5, 0.652, 0.806, -0.375, 1.53, 4.87, 0.032, 0.578, 0.1, 7.64, 2.82]),
-    spread=np.array([1.61, 0.226, 3, 2.11, 1.02, 4.39, 0.067, 0.588, 0.194, 6.2, 1.96]),
-    weights=np.array([-0.13, 0.81, 0.56, 0.99, 2.07, -1.44, -0.19, -0.62, -0.28, 0.34, 0.31]),
+    mean=np.array([5, 0.652, 0.806, -0.375, 1.53, 4.87, 3.16, 0.032, 0.578, 0.1, 7.64, 2.82]),
+    spread=np.array([1.61, 0.226, 3, 2.11, 1.02, 4.39, 1.1, 0.067, 0.588, 0.194, 6.2, 1.96]),
+    weights=np.array([-0.13, 0.81, 0.56, 0.99, 2.07, -1.44, 0.0, -0.19, -0.62, -0.28, 0.34, 0.31]),
     bias=-0.528,
 )
 
