@@ -40,8 +40,9 @@ CONVINCING = 0.8
 EXPECTED = 0.3
 #: Phases less probable than this before they were fitted closely are not fitted closely.
 COARSE_LEAST = 0.03
-#: A scan without unexplained peaks, in which no phase is more probable than this, has no peaks.
-IMPROBABLE = 0.3
+#: A scan without unexplained peaks has none at all if no phase is more probable than this and its
+#: scale so many standard errors: less may be a hump.
+IMPROBABLE, CLEAR = 0.3, 5.0
 #: What is not seen is assumed to have crystallites of so many nm, for its upper limit.
 LIMIT_SIZE = 20.0
 #: Calculated intensities are never thought less certain than this, relative.
@@ -358,7 +359,8 @@ def _report(model: Model, lines, places, said) -> Refinement:
     r_wp = np.sqrt((left**2 / measured.variance).sum())
     r_wp /= max(np.sqrt((measured.y**2 / measured.variance).sum()), 1e-30)
     unexplained = unexplained_peaks(model)
-    if not unexplained and all(phases[n].probability < IMPROBABLE for n in phases):
+    clear = [p for p in phases.values() if p.evidence.significance > CLEAR]
+    if not unexplained and all(phase.probability < IMPROBABLE for phase in clear):
         warnings.append("No peaks are seen: the scan shows no crystals.")
     return Refinement(
         phases=phases,
