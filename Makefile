@@ -68,7 +68,7 @@ clean: ## remove build/ and caches (.venv and the notebooks stay)
 
 # The shipped network, trained again from nothing: under half an hour on two cores.
 model: venv
-	@$(PY) -m xrdclass train-identifier --samples 330000 --crystals 3000 --fitted 6000 \
+	@$(PY) -m xrdclass train-identifier --samples 330000 --crystals 3000 --fitted 4000 \
 	    --out xrdclass/networks/tio2.npz --force $(ARGS)
 
 check-oldest check-newest: check-%: venv-%
