@@ -85,7 +85,7 @@ def e4(narrow, wide) -> None:
         print("Not yet. The two are exchanged: a wider range lets more pass.")
     elif narrow > 0.1:
         print("Not yet. With 1.2 % corundum's lines cannot reach. Is the scan hematite's?")
-    elif wide <= 0.1:
+    elif wide <= narrow + 0.02:
         print("Not yet. With 10 % its lines do reach. Is cell_range=0.1 passed on?")
     else:
         print("Right. Now decide where you would draw the line, and why.")
