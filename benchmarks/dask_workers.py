@@ -1,6 +1,8 @@
 """The patterns of `simulate`, bit for bit, drawn by Dask workers: two processes or a cluster.
 
-``python benchmarks/dask_workers.py --n-per-phase 2000`` starts two local workers and compares.
+``python benchmarks/dask_workers.py --n-per-phase 2000`` starts two local workers and compares:
+drawing alone, and the whole chain, in which noise and averaging stay with the workers and a
+network is trained here on the little that they send.
 On a cluster: ``python benchmarks/dask_workers.py --scheduler tcp://ADDRESS:8786``.
 Needs the extra: ``pip install -e '.[scale]'``.
 """
@@ -12,6 +14,8 @@ import sys
 import time
 from collections import deque
 
+from xrdclass.noise import add_noise
+from xrdclass.patterns import PatternSet, TwoThetaGrid
 from xrdclass.phases import load_phases
 from xrdclass.simulation import (
     ORIGINAL,
@@ -28,6 +32,18 @@ def digest(plan, job):
     """What a worker sends back if the patterns stay with it: a checksum of the block."""
     patterns = simulate_block(plan, job)
     return checksum(patterns)
+
+
+def prepared(plan, job):
+    """The whole chain but for training: a block with noise, in means of 0.25 degrees.
+
+    A pattern of 34 kB becomes one of 1.4 kB, the input of lesson 05.
+    """
+    label, block, _ = job
+    noisy = add_noise(simulate_block(plan, job), seed=[plan.seed, label, block])
+    intensity = noisy.intensity[:, : 340 * 25].reshape(len(noisy), 340, 25).mean(axis=2)
+    grid = TwoThetaGrid(5.12, 5.12 + 339 * 0.25, 0.25)
+    return PatternSet(intensity, noisy.labels, noisy.names, grid)
 
 
 def checksum(patterns):
@@ -52,6 +68,20 @@ def simulate_on(client, phases, n_per_phase, variation=ORIGINAL, seed=0, functio
         batch = waiting.popleft().result()  # the worker forgets it: no one holds its future
         waiting.extend(map(ask, itertools.islice(jobs, 1)))
         yield batch
+
+
+def train(patterns):
+    """Train on four fifths of what the workers sent, and print what the network is worth."""
+    from xrdclass.models import compact_cnn
+    from xrdclass.patterns import split
+    from xrdclass.training import fit
+
+    known, unknown = split(patterns, 0.2)
+    start = time.perf_counter()
+    network = compact_cnn(patterns.grid.n_points, len(patterns.names), average=1)
+    classifier = fit(known, unknown, network, epochs=2, progress=False)
+    seconds, right = time.perf_counter() - start, classifier.history["val_accuracy"][-1]
+    print(f"trained here in {seconds:.1f} s: {right:.1%} of {len(unknown):,} others right")
 
 
 def main():
@@ -82,11 +112,22 @@ def main():
         start = time.perf_counter()
         sent = [checksum(batch) for batch in simulate_on(client, phases, n_per_phase)]
         here = time.perf_counter() - start
+        plan, jobs = plan_simulation(phases), plan_blocks(len(phases), n_per_phase)
+        start = time.perf_counter()
+        chain = [prepared(plan, job) for job in jobs]
+        chain_alone = time.perf_counter() - start
+        start = time.perf_counter()
+        came = list(simulate_on(client, phases, n_per_phase, function=prepared))
+        chain_there = time.perf_counter() - start
         workers = len(client.scheduler_info()["workers"])
     print(f"this process alone: {n / alone:,.0f} patterns/s")
     print(f"{workers} workers, patterns stay with them: {n / there:,.0f} patterns/s")
     print(f"{workers} workers, patterns sent here: {n / here:,.0f} patterns/s")
+    print(f"with noise and averaging, this process alone: {n / chain_alone:,.0f} patterns/s")
+    print(f"{workers} workers do that, means sent here: {n / chain_there:,.0f} patterns/s")
+    train(PatternSet.concatenate(came))
     same = known == kept == sent
+    same &= [checksum(batch) for batch in chain] == [checksum(batch) for batch in came]
     print(f"{n:,} patterns: " + ("bit-identical" if same else "NOT those of simulate"))
     if not options.scheduler:
         cluster.close()
