@@ -64,7 +64,7 @@ def test_slips_are_recognised_within_the_tolerance_and_in_order():
         (20.1, "Not yet. That is in Å."),
         (-2, "Not yet. Look at the unit."),
         (..., "Replace the dots first: size has no answer yet."),
-        ([2.0], "size should be one number; it has 1."),
+        ([2.0], "size is one number in a list or array; take it out of that."),
         (np.nan, "size is not finite. Was something divided by zero?"),
     ],
 )

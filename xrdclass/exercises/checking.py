@@ -44,6 +44,8 @@ def unusable(shape=(), **answers) -> str:
         if array.dtype.kind not in "iuf":
             held = repr(value) if array.size < 10 else f"an array of {array.size}, of {array.dtype}"
             return f"{name} should be {_wanted(shape)}; it is {held}."
+        if not shape and array.size == 1 and array.ndim:
+            return f"{name} is one number in a list or array; take it out of that."
         if array.shape != tuple(shape):
             held = array.size if array.ndim == 1 else f"the shape {array.shape}"
             return f"{name} should be {_wanted(shape)}; it has {held}."
