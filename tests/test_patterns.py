@@ -108,20 +108,6 @@ def test_save_and_load_without_pickle(tmp_path):
     assert path.stat().st_mode & 0o777 == 0o666 & ~umask
 
 
-def test_earlier_files_say_wavelength_and_validation_once_a_pattern(tmp_path):
-    new = patterns().save(tmp_path / "new.npz")
-    with np.load(new) as file:
-        arrays = dict(file)
-    validation, wavelength = arrays.pop("validation"), arrays.pop("wavelength")
-    np.savez(tmp_path / "plain.npz", **arrays)
-    old = PatternSet.load(tmp_path / "plain.npz")
-    assert old.wavelength == RADIATIONS["Cu"].mean and not old.validation.any()
-    arrays["parameter_is_validation"] = validation
-    arrays["parameter_wavelength"] = np.full(len(validation), wavelength)
-    np.savez(tmp_path / "old.npz", **arrays)
-    assert_same(PatternSet.load(tmp_path / "old.npz"), patterns())
-
-
 def test_existing_files_are_overwritten_only_when_asked(tmp_path):
     path = patterns(3).save(tmp_path / "data.npz")
     before = path.read_bytes()

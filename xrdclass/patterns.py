@@ -17,17 +17,10 @@ from .files.writing import write_safely
 
 @dataclass(frozen=True)
 class TwoThetaGrid:
-    """An even two-theta axis in degrees.
+    """An even two-theta axis in degrees; its last point is the one nearest to ``stop``.
 
-    ``start`` is a point of it; the last point is the one nearest to ``stop``.
+    `DataError` if the step is not positive or the range is empty or outside 0-180 degrees.
 
-    Raises
-    ------
-    DataError
-        If the step is not positive or the range is empty or outside 0-180 degrees.
-
-    Examples
-    --------
     >>> TwoThetaGrid(5, 90, 0.01).n_points
     8501
     """
@@ -49,18 +42,18 @@ class TwoThetaGrid:
 
     @property
     def two_theta(self) -> np.ndarray:
-        """The points of the axis, float64, shape (n_points,), degrees."""
+        """float64, (n_points,), degrees."""
         return self.start + self.step * np.arange(self.n_points)
 
     def to_dict(self) -> dict:
         return asdict(self)
 
 
-#: The one place that says 5 to 90 degrees in steps of 0.01.
 DEFAULT_GRID = TwoThetaGrid()
-
 #: Patterns that are drawn together, from one random stream. Part of what a seed means.
 BLOCK = 128
+#: What a parameter's name begins with in a file.
+PARAMETER = "parameter_"
 
 
 @dataclass
@@ -102,9 +95,8 @@ class PatternSet:
                 f"Labels must lie between 0 and {len(self.names) - 1}, one for each of "
                 f"{', '.join(self.names)}; got {self.labels.min()} to {self.labels.max()}."
             )
-        if self.validation is None:
-            self.validation = np.zeros(n, dtype=bool)
-        self.validation = np.asarray(self.validation, dtype=bool)
+        kept_out = np.zeros(n) if self.validation is None else self.validation
+        self.validation = np.asarray(kept_out, dtype=bool)
         for key, values in {**self.parameters, "validation": self.validation}.items():
             if len(values) != n:
                 raise DataError(f"Parameter {key!r} has {len(values)} values for {n} patterns.")
@@ -128,10 +120,8 @@ class PatternSet:
 
     @classmethod
     def concatenate(cls, sets: Sequence[PatternSet]) -> PatternSet:
-        """One set out of several of the same grid, names and wavelength."""
-        sets = list(sets)
-        kinds = [(s.grid, s.names, s.wavelength) for s in sets]
-        if kinds.count(kinds[0]) < len(kinds):
+        """One set out of several of the same grid, names and wavelength, else `DataError`."""
+        if len({(s.grid, s.names, s.wavelength) for s in sets}) > 1:
             raise DataError("Only pattern sets of one grid, names and wavelength can be joined.")
         keys = [k for k in sets[0].parameters if all(k in s.parameters for s in sets)]
         joined = {
@@ -144,20 +134,11 @@ class PatternSet:
     def save(self, path, overwrite: bool = False) -> Path:
         """Write a compressed ``.npz`` file without pickled objects; return its path.
 
-        Raises
-        ------
-        DataError
-            If the file exists and ``overwrite`` is false, or the folder cannot be written to.
+        `DataError` if the file exists and ``overwrite`` is false, or cannot be written.
         """
-        arrays = {f"parameter_{key}": values for key, values in self.parameters.items()}
-        arrays.update(
-            intensity=self.intensity,
-            labels=self.labels,
-            names=np.array(self.names, dtype=str),
-            grid=np.array(json.dumps(self.grid.to_dict())),
-            wavelength=np.array(self.wavelength),
-            validation=self.validation,
-        )
+        arrays = {f"{PARAMETER}{key}": values for key, values in self.parameters.items()}
+        arrays |= {key: value for key, value in vars(self).items() if key != "parameters"}
+        arrays |= {"names": np.array(self.names, dtype=str), "grid": json.dumps(asdict(self.grid))}
 
         def write(file):
             buffer = io.BytesIO()  # older NumPy complains later if the disk fills while it writes
@@ -168,29 +149,14 @@ class PatternSet:
 
     @classmethod
     def load(cls, path) -> PatternSet:
-        """Read a file that `save` wrote.
-
-        Raises
-        ------
-        DataError
-            If the file is missing or is no pattern set.
-        """
+        """Read a file that `save` wrote; `DataError` if it is missing or is no pattern set."""
         try:
             with np.load(path, allow_pickle=False) as file:
-                arrays = {key: file[key] for key in file.files}
-            parameters = {k[10:]: v for k, v in arrays.items() if k.startswith("parameter_")}
-            # Earlier files hold these two as parameters, the first one once a pattern.
-            lengths = [*parameters.pop("wavelength", []), "Cu"]
-            validation = parameters.pop("is_validation", None)
-            return cls(
-                arrays["intensity"],
-                arrays["labels"],
-                tuple(arrays["names"].tolist()),
-                TwoThetaGrid(**json.loads(str(arrays["grid"]))),
-                parameters,
-                arrays.get("wavelength", lengths[0]),
-                arrays.get("validation", validation),
-            )
+                arrays = dict(file)
+            names = [key for key in arrays if key.startswith(PARAMETER)]
+            parameters = {name.removeprefix(PARAMETER): arrays.pop(name) for name in names}
+            grid = TwoThetaGrid(**json.loads(str(arrays.pop("grid"))))
+            return cls(**arrays, grid=grid, parameters=parameters)
         except FileNotFoundError:
             raise DataError(f"There is no file {path}; expected patterns saved as .npz.") from None
         except DataError:
@@ -208,8 +174,6 @@ def min_max_scale(intensity) -> np.ndarray:
     Of (points,) or (n, points) the result is float32 of the same shape; `DataError` if a pattern
     has no points or holds NaN or infinity.
 
-    Examples
-    --------
     >>> min_max_scale([2.0, 4.0, 3.0]).tolist()
     [0.0, 1.0, 0.5]
     """
