@@ -17,13 +17,12 @@ from .files.writing import check_target
 
 def main(arguments=None) -> int:
     """Run one command; return its exit status. No traceback reaches a user."""
+    warnings.showwarning = lambda message, *_: _complain(message, 0)
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:  # closed by whoever started us
             setattr(sys, name, open(os.devnull, "w"))
-    warnings.showwarning = lambda message, *_: _complain(message, 0)
-    for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):  # what a terminal cannot show, it gets as an escape
-            stream.reconfigure(errors="backslashreplace")
+        if hasattr(getattr(sys, name), "reconfigure"):  # what it cannot show, it gets as an escape
+            getattr(sys, name).reconfigure(errors="backslashreplace")
     try:
         options = _parser().parse_args(arguments)
         status = options.run(options) or 0
@@ -62,19 +61,17 @@ class _Parser(argparse.ArgumentParser):
         self.exit(2, f"{self.prog}: {message}. See '{self.prog} --help'.\n")
 
 
-def _count(text: str) -> int:
-    return _whole(text, 1)
-
-
 def _whole(text: str, smallest: int = 0) -> int:
     """A whole number from ``smallest`` to what NumPy and Keras take as a seed."""
-    if not (text.isdecimal() and smallest <= int(text) < 2**32):
-        raise argparse.ArgumentTypeError(
-            f"expected a whole number of at least {smallest}, got {text!r}"
-        )
-    return int(text)
+    if text.isdecimal() and smallest <= int(text) < 2**32:
+        return int(text)
+    raise argparse.ArgumentTypeError(
+        f"expected a whole number of at least {smallest}, got {text!r}"
+    )
 
 
+_count = partial(_whole, smallest=1)
+PAIR = {"nargs": 2, "type": float}
 #: Options of several commands.
 SHARED = {
     "cif_dir": {"nargs": "?", "help": "folder of CIF files; default: the TiO2 phases"},
@@ -102,23 +99,20 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"xrdclass {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND", parser_class=_Parser)
 
-    def command(run, text, *shared):
-        name = run.__name__[1:].replace("_", "-")
+    def command(run, text, *shared, prepare=None):
+        name = (prepare or run).__name__[1:].replace("_", "-")
         sub = commands.add_parser(name, help=text, description=text)
-        sub.set_defaults(run=run)
+        sub.set_defaults(run=run, prepare=prepare)
         for flag in shared:
             sub.add_argument(flag, **SHARED[flag])
         return sub.add_argument
-
-    def pair(add, flag, metavar, **settings):
-        add(flag, nargs=2, type=float, metavar=metavar, **settings)
 
     text = "Simulate patterns of the phases in a folder of CIFs."
     add = command(_simulate, text, "cif_dir", *WRITING)
     add("--out", help="pattern file to write, .npz")
     add("--npy", metavar="DIR", help="also write x_train.npy and so on into a folder")
-    pair(add, "--two-theta", "DEGREES", default=(5.0, 90.0))
-    pair(add, "--domain-sizes", "NM", default=(20.0, 50.0))
+    add("--two-theta", metavar="DEGREES", default=(5.0, 90.0), **PAIR)
+    add("--domain-sizes", metavar="NM", default=(20.0, 50.0), **PAIR)
     add("--step", type=float, default=0.01, help="degrees (%(default)s)")
     add("--wavelength", default="Cu", help="Cu, Co, Mo, Fe, Cr or Å (%(default)s)")
     add("--strain", type=float, default=0.04, help="largest strain (%(default)s)")
@@ -132,7 +126,7 @@ def _parser() -> argparse.ArgumentParser:
     add = command(_add_noise, text, "patterns", *WRITING)
     add("--out", required=True, help="pattern file to write, .npz")
     text = "counting noise of the strongest peak, smallest and largest (0.01 0.05)"
-    pair(add, "--noise", "PART", default=(0.01, 0.05), help=text)
+    add("--noise", metavar="PART", default=(0.01, 0.05), help=text, **PAIR)
 
     add = command(_train, "Train a network on patterns.", "patterns", *WRITING)
     add("--out", required=True, help="classifier file to write, .keras")
@@ -147,17 +141,17 @@ def _parser() -> argparse.ArgumentParser:
     add("--crystals", type=_count, default=800, help="invented (%(default)s)")
     add("--fitted", type=_count, default=600, help="fits calibrated (%(default)s)")
     add("--strain", type=float, help="largest change of a cell length, relative")
-    pair(add, "--domain-sizes", "NM", help="of crystallites")
-    pair(add, "--two-theta", "DEGREES", help="of all scans")
+    add("--domain-sizes", metavar="NM", help="of crystallites", **PAIR)
+    add("--two-theta", metavar="DEGREES", help="of all scans", **PAIR)
     text = "another setting of the samples to expect"
     add("--set", nargs="+", action="append", default=[], metavar=("NAME", "VALUE"), help=text)
 
-    add = command(_identify, "Name the phases in measured scans.", *READING)
+    add = command(_answer, "Name the phases in measured scans.", *READING, prepare=_identify)
     add("--model", help="file of train or train-identifier; default: the one for TiO2")
     add("--expect", action="append", default=[], metavar="PHASE", help="fit it anyway")
 
     text = "Weight fractions of known phases, by one fit to a scan."
-    add = command(_quantify, text, *READING)
+    add = command(_answer, text, *READING, prepare=_quantify)
     add("--phases", metavar="CIF_DIR", help=SHARED["cif_dir"]["help"])
     add("--least", type=float, default=0.5, help="less probable phases stay out (%(default)s)")
 
@@ -194,13 +188,8 @@ def _simulate(options) -> None:
     for path in [*targets, *([options.out] if options.out else [])]:
         check_target(path, options.force)
     phases = load_phases(options.cif_dir)
-    variation = Variation(
-        strain=options.strain,
-        texture=options.texture,
-        domain_size=tuple(options.domain_sizes),
-        profile=options.profile,
-        k_alpha2=options.k_alpha2,
-    )
+    settings = {key: getattr(options, key) for key in ("strain", "texture", "profile", "k_alpha2")}
+    variation = Variation(domain_size=tuple(options.domain_sizes), **settings)
     grid = TwoThetaGrid(*options.two_theta, options.step)
     n = options.n_train + options.n_val
     bar = partial(_bar, desc="simulating")
@@ -298,11 +287,8 @@ def _train_identifier(options) -> None:
     print(options.out)
 
 
-def _identify(options) -> int:
-    return _answer(options, _identifying)
-
-
-def _identifying(options):
+def _identify(options):
+    """What `_prepared` wants of identify: from scans to results, and from a result to words."""
     from .answers import describe_finding
     from .identify.identifier import SHIPPED, load_model
 
@@ -313,11 +299,8 @@ def _identifying(options):
     return lambda scans: model.identify(scans, options.wavelength, **more), describe_finding
 
 
-def _quantify(options) -> int:
-    return _answer(options, _quantifying)
-
-
-def _quantifying(options):
+def _quantify(options):
+    """The like of quantify."""
     from .answers import describe_refinement
     from .identify.profile import phase_lines
     from .identify.refinement import refine
@@ -325,20 +308,17 @@ def _quantifying(options):
 
     phases = [phase_lines(phase) for phase in load_phases(options.phases)]
 
-    def quantify(scans):
-        fits = []
-        for scan in scans:
-            fit = refine(scan, phases, options.wavelength, least_probability=options.least)
-            if not (options.wavelength or scan.wavelength):
-                fit.warnings.insert(0, "The file states no wavelength: Cu was assumed.")
-            fit.warnings[:0] = scan.warnings
-            fits.append(fit)
-        return fits
+    def quantify(scan):
+        fit = refine(scan, phases, options.wavelength, least_probability=options.least)
+        if not (options.wavelength or scan.wavelength):
+            fit.warnings.insert(0, "The file states no wavelength: Cu was assumed.")
+        fit.warnings[:0] = scan.warnings
+        return fit
 
-    return quantify, describe_refinement
+    return lambda scans: [quantify(scan) for scan in scans], describe_refinement
 
 
-def _prepared(make, options):
+def _prepared(options):
     """What `answer_each` wants: read, work, describe, picture. Each process makes its own."""
     # Matrices are small here: a second thread brings little, and beside other work costs a lot.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
@@ -356,14 +336,14 @@ def _prepared(make, options):
     def read(path):
         return read_scan(path, options.wavelength, options.axis, options.columns, options.scan)
 
-    return read, *make(options), picture
+    return read, *options.prepare(options), picture
 
 
-def _answer(options, make) -> int:
+def _answer(options) -> int:
     """Read scans, work on them, print what is to be said of each, draw and report them."""
     from .answers import CHUNK, PRINTERS, answer_each, answer_side_by_side
 
-    functions, scans, failed, report = _prepared(make, options), options.scans, [], None
+    functions, scans, failed, report = _prepared(options), options.scans, [], None
     if options.report:
         from .reports import Report
 
@@ -371,7 +351,7 @@ def _answer(options, make) -> int:
 
     def answers():
         if options.jobs > 1 and len(scans) > CHUNK:
-            found = answer_side_by_side(options.jobs, scans, _prepared, make, options)
+            found = answer_side_by_side(options.jobs, scans, _prepared, options)
         else:
             found = answer_each(scans, *functions)
         # On a terminal the answers, which come one by one, are progress enough.
@@ -406,15 +386,13 @@ def _check(options) -> int:
 def _rruff(options) -> None:
     from . import rruff
 
-    def at_hand():
-        found = rruff.find_patterns(options.dir)
-        if options.other:
-            found += rruff.find_other_minerals(options.dir) + rruff.find_mixtures(options.dir)
-        return {p.entry.rruff_id: p for p in found}
+    kinds = 3 if options.other else 1
+    finders = (rruff.find_patterns, rruff.find_other_minerals, rruff.find_mixtures)[:kinds]
+    wanted = sum((rruff.CATALOGUE, rruff.OTHER_MINERALS, rruff.MIXTURES)[:kinds], ())
 
-    wanted = rruff.CATALOGUE
-    if options.other:
-        wanted += rruff.OTHER_MINERALS + rruff.MIXTURES
+    def at_hand():
+        return {p.entry.rruff_id: p for find in finders for p in find(options.dir)}
+
     found = at_hand()
     if options.download:
         try:
