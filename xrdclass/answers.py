@@ -56,25 +56,12 @@ def attempt(action: Callable, *arguments):
         return UserError(unexpected(error))
 
 
-def answer_each(
-    paths, read: Callable, work: Callable, describe: Callable, picture: Callable | None, names=None
-) -> Iterator:
-    """An answer for each file, and what failed with it, or None.
+def answer_each(paths, read: Callable, work: Callable, describe: Callable, picture, names=None):
+    """Yield an answer for each file, as ``--format json`` prints it, and a `UserError` or None.
 
-    Parameters
-    ----------
-    paths : of scan files
-    read : from a path to a `scans.Scan`
-    work : from a list of scans to as many results
-    describe : from a result to what is printed, a dictionary
-    picture : called with a scan, its result and the name of its picture; what it gives becomes the
-        answer's "picture", None does not; None draws none
-    names : of the pictures; without them those of the files
-
-    Yields
-    ------
-    answer : dict, as printed by ``--format json``
-    problem : UserError or None
+    Of each path ``read`` gives a `scans.Scan`, ``work`` of a list of those as many results, and
+    ``describe`` of a result a dictionary. ``picture`` is None or called with scan, result and a
+    name, by default the file's; what it gives, unless None, becomes the answer's "picture".
     """
     names = iter(names or _distinct(Path(path).stem for path in paths))
     remaining = iter(paths)
@@ -170,10 +157,6 @@ def describe_refinement(fit, named=None) -> dict:
     ``named`` are the names of those that count as found, by default all in the fit.
     """
     found = {n: p for n, p in fit.phases.items() if p.found and (named is None or n in named)}
-
-    def finite(value):  # an infinite error: the size is only a lower limit
-        return round(value, 1) if value < math.inf else None
-
     return {
         "phases": {
             name: {
@@ -182,7 +165,8 @@ def describe_refinement(fit, named=None) -> dict:
                 "cell": [round(x, 4) for x in p.cell.tolist()],
                 "cell_error": [round(e, 5) if e > 0 else 0 for e in p.cell_error.tolist()],
                 "domain_size": round(p.domain_size, 1),
-                "domain_size_error": finite(p.domain_size_error),
+                # of infinite error is a size that is only a lower limit
+                "domain_size_error": round(e, 1) if (e := p.domain_size_error) < math.inf else None,
                 "texture_r": round(p.texture_r, 3),
             }
             for name, p in found.items()

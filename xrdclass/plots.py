@@ -20,6 +20,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.transforms import ScaledTranslation
 
 from .evaluation import in_percent
+from .patterns import min_max_scale
 
 #: Okabe & Ito (2008), "Color Universal Design": told apart with any kind of colour vision.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#000000", "#E69F00", "#56B4E9")
@@ -90,16 +91,11 @@ def hkl_text(hkl) -> str:
 
 
 def plot_curves(x, curves: dict, xlabel, ylabel, intervals=None, marked=True, **settings):
-    """Named curves over one axis, told apart by colour, dashes and markers.
+    """Named curves over one axis, name -> (n,), told apart by colour, dashes and markers.
 
-    Parameters
-    ----------
-    x : (n,)
-    curves : name -> (n,)
-    intervals : name -> (low, high), each (n,): where error bars begin and end
-    marked : markers at the points, and the names beside the axes
-    settings : of the axes, such as title, xlim, xscale; a logarithmic axis has a tick at each x,
-        and yticks have lines
+    ``intervals`` are name -> (low, high), each (n,): where error bars begin and end. ``marked``
+    sets markers at the points and names beside the axes. ``settings`` are of the axes, such as
+    title, xlim, xscale; a logarithmic axis has a tick at each x, and yticks have lines.
     """
     figure, axes = new_figure(figsize=(7.5 if marked else 8, 3.5))
     for i, (name, values) in enumerate(curves.items()):
@@ -156,12 +152,9 @@ def plot_history(histories: dict, metrics=("loss", "accuracy")):
 
 
 def plot_stacked(two_theta, curves: dict, title=None, ylabel=OWN_RANGES):
-    """Curves one under the other, each scaled to its own range and named beside it.
+    """Curves one under the other, name -> (points,), each scaled to its range and named beside it.
 
-    Parameters
-    ----------
-    two_theta : (points,), degrees, or one such array for each curve
-    curves : name -> intensity (points,)
+    ``two_theta`` is (points,), degrees, or one such array for each curve.
     """
     figure, axes = new_figure(figsize=(9, 1.0 + 0.95 * len(curves)))
     _stack(axes, two_theta, curves, (-np.inf, np.inf))
@@ -193,30 +186,19 @@ def _stack(axes, two_theta, curves, xlim):
     for row, (name, values) in enumerate(curves.items()):
         angles = np.asarray(two_theta[row] if np.ndim(two_theta[0]) else two_theta)
         seen, base = (angles >= xlim[0]) & (angles <= xlim[1]), len(curves) - 1 - row
-        shown = base + 0.85 * _stretch(np.asarray(values)[seen])
+        shown = base + 0.85 * min_max_scale(np.asarray(values)[seen])
         axes.plot(angles[seen], shown, color=COLOURS[row % 7], lw=0.9)
         place = {"xycoords": ("axes fraction", "data"), "textcoords": "offset points"}
         axes.annotate(name, (1, base + 0.05), (5, 0), fontsize=10, **place)
     axes.set_yticks([])
 
 
-def _stretch(intensity):
-    """Shift and scale to 0...1 for drawing; a flat curve stays flat."""
-    low, high = np.min(intensity), np.max(intensity)
-    return (np.asarray(intensity) - low) / (high - low if high > low else 1)
-
-
 def plot_windows(two_theta, curves: dict, windows, ylabel="intensity (counts)", title=None):
     """Curves one under the other, a column for each window of angles, on one intensity scale.
 
     The intensity axis is a square root: counting noise then has the same height everywhere, and a
-    weak background shows beside strong peaks.
-
-    Parameters
-    ----------
-    two_theta : (points,), degrees
-    curves : name -> intensity (points,), 0 or more
-    windows : (first, last) angle of each column, degrees; the first column is the widest
+    weak background shows beside strong peaks. ``curves`` are name -> (points,), 0 or more,
+    ``windows`` (first, last) in degrees, a column each, of which the first is the widest.
     """
     figure, panels = new_figure(
         len(curves), len(windows), figsize=(9.5, 0.8 + 1.15 * len(curves)), sharex="col",
@@ -281,7 +263,7 @@ def plot_confusion(matrix, names, title=None):
 def plot_occlusion(two_theta, intensity, centres, drop, lines=None, title=None):
     """A pattern, its known lines, and how much hiding each part lowers the certainty."""
     figure, (top, bottom) = new_figure(2, 1, figsize=(9, 4.2), sharex=True, height_ratios=(2, 1))
-    top.plot(two_theta, _stretch(intensity), lw=0.8)
+    top.plot(two_theta, min_max_scale(intensity), lw=0.8)
     if lines is not None:
         heights = 0.1 * np.sqrt(lines.intensity / 100)
         top.vlines(lines.two_theta, -0.14, heights - 0.14, color="0.3", label="ideal lines (root)")
