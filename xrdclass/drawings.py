@@ -115,16 +115,11 @@ def _pieces(structure, view, colours) -> list:
 
 
 def plot_bragg(d_spacing: float, wavelength: float, angles):
-    """Two rays reflected by two planes, to scale, one panel for each angle theta.
+    """Two rays reflected by two planes, to scale (Å), one panel for each of the angles (degrees).
 
     The lower ray's way is longer by d sin(theta) before the lower plane and by as much behind it:
     both parts are drawn thick. Dashed lines run square to the rays from the crests of the upper
     wave: where they meet crests of the lower wave, too, the two rays are in step.
-
-    Parameters
-    ----------
-    d_spacing, wavelength : Å
-    angles : theta in degrees, one or more
     """
     figure, panels = new_figure(1, len(angles), figsize=(5.2 * len(angles), 3.9), squeeze=False)
     reach = 3.4 * wavelength
@@ -167,11 +162,9 @@ def plot_bragg(d_spacing: float, wavelength: float, angles):
 def plot_diffractometer(theta: float, height: float = 0.0):
     """A diffractometer from the side: beam, sample, detector, and the angles theta and 2 theta.
 
-    Parameters
-    ----------
-    theta : degrees, between the beam and the sample's surface
-    height : of that surface above the axis, in radii of the circle. The beam then meets the sample
-        early, and what it reflects runs beside the dashed way that leads to the right angle.
+    ``theta`` is in degrees, ``height``, of the sample's surface above the axis, in radii of the
+    circle. Above it the beam meets the sample early, and what it reflects runs beside the dashed
+    way that leads to the right angle.
     """
     figure, axes = new_figure(figsize=(8, 3.6))
     sine, cosine = np.sin(np.radians(theta)), np.cos(np.radians(theta))
@@ -202,14 +195,10 @@ def plot_diffractometer(theta: float, height: float = 0.0):
 
 
 def plot_responses(two_theta, intensity, responses: dict, kernels: dict, step: float):
-    """A pattern, and under it what each kernel makes of it, the kernel on the same scale beside.
+    """A pattern, and under it what each kernel makes of it, with the kernel beside.
 
-    Parameters
-    ----------
-    two_theta, intensity : (points,), degrees and any unit
-    responses : name -> (points,)
-    kernels : name -> (size,), the same names; drawn to the pattern's scale of angles
-    step : degrees from one point to the next
+    ``responses`` are name -> (points,), ``kernels``, of the same names, name -> (size,), drawn to
+    ``step``, the degrees from one point of the pattern to the next.
     """
     n = len(responses) + 1
     size = (9, 1.5 * n + 0.4)

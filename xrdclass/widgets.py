@@ -1,8 +1,7 @@
-"""Widgets for the lessons, and pictures that stand there where widgets do not run.
+"""Widgets for the lessons: a figure that follows sliders, a button that reads one's own scans.
 
-A figure that follows sliders, and a button that reads the reader's own scans. The one module that
-uses ipywidgets. JupyterLab shows the widgets; where there is no running kernel or no widget manager
-(a stored notebook, GitHub, a web page) the same output is a picture, and text.
+The one module that uses ipywidgets. Where there is no running kernel or no widget manager (a stored
+notebook, GitHub, a web page) the same output is a picture, and text.
 """
 
 from __future__ import annotations
@@ -25,14 +24,13 @@ from .reports import STYLE, Report, section
 from .scans import parse_scan
 
 VIEW = "application/vnd.jupyter.widget-view+json"
-MISSING = (
-    "{} the package ipywidgets (pip install ipywidgets, then restart the kernel). "
-    "Without it you see {}."
-)
+MISSING = """{} the package ipywidgets (pip install ipywidgets, then restart the kernel). \
+Without it you see {}."""
 NO_WAVELENGTH = (
     "The file states no wavelength: Cu K-alpha is assumed. For another tube, begin the file with a "
     "line that states its wavelength in Å, such as: # wavelength 1.7903"
 )
+STATUS = '<div role="status" style="line-height: 1.5">{}</div>'
 # A larger message cuts Jupyter's connection to the browser, and nobody hears of it. What is dropped
 # is handed to the button, which keeps its field of files to itself until it clicks it.
 DROP = """<div style="border: 1px dashed #888; padding: 0.6em; max-width: 30em; line-height: 1.4"
@@ -47,10 +45,7 @@ If the button stops answering, run this cell (or load this page) again.</div>"""
 
 @dataclass(frozen=True)
 class Slider:
-    """A slider: its label with the unit, its range, where it starts, and its step.
-
-    With ``log`` its steps are factors: a step of 0.1 is a tenth of a power of ten.
-    """
+    """A slider: its label with the unit, its range, its start, its step (of log10 with ``log``)."""
 
     label: str
     low: float
@@ -61,14 +56,10 @@ class Slider:
 
 
 def explore(figure, update, **sliders: Slider) -> None:
-    """Show a figure with sliders below it that change it.
+    """Show a Matplotlib figure, and close it, with sliders below it that change it.
 
-    Parameters
-    ----------
-    figure : a Matplotlib figure; it is closed, so that it shows once
-    update : called with the sliders' values by name, changes the figure's curves in place (quick,
-        nothing is laid out anew) and returns a sentence to show below the figure, or None
-    sliders : name of ``update``'s argument -> `Slider`
+    ``update`` is called with the sliders' values by name. It changes the figure's curves in place
+    (nothing is laid out anew) and returns a sentence to show below the figure, or None.
     """
     sentence = update(**{name: slider.start for name, slider in sliders.items()})
     figure.draw_without_rendering()
@@ -84,14 +75,10 @@ def explore(figure, update, **sliders: Slider) -> None:
 def read_my_scan(answer, example=None) -> None:
     """Show what is answered for a scan, and a button for scans from the reader's own computer.
 
-    What is uploaded is read as it comes, in any format of `scans.read_scan`, and never written to
-    a file. A file that cannot be read is answered with the sentence of its error. All answers can
-    be saved as a page.
-
-    Parameters
-    ----------
-    answer : called with a `scans.Scan`, returns a new figure and a `findings.Finding`
-    example : the Scan that is answered first, and that stands there where widgets do not run
+    ``answer`` is called with a `scans.Scan` and returns a new figure and a `findings.Finding`;
+    ``example`` is the Scan that is answered first, and stands there where widgets do not run. What
+    is uploaded may be in any format of `scans.read_scan` and is never written to a file; one that
+    cannot be read is answered with the sentence of its error. All can be saved as a page.
     """
     answers, text, shown = [], [], None
     if example is not None:
@@ -124,22 +111,22 @@ def _build(figure, update, sliders, shown, sentence):
     """The figure, the sentence and the sliders as one ipywidgets box."""
     import ipywidgets
 
-    style = {"description_width": "16em"}
-    wide = ipywidgets.Layout(width="min(42em, 100%)")
-    knobs = {}
+    wide, knobs = ipywidgets.Layout(width="min(42em, 100%)"), {}
     for name, s in sliders.items():
         limits = (math.log10(s.low), math.log10(s.high)) if s.log else (s.low, s.high)
         decimals = max(0, math.ceil(-math.log10(s.step) - 1e-9))
         knobs[name] = (ipywidgets.FloatLogSlider if s.log else ipywidgets.FloatSlider)(
-            s.start, description=s.label, min=limits[0], max=limits[1], step=s.step, style=style,
-            layout=wide, readout_format=".3r" if s.log else f".{decimals}f",
+            s.start, description=s.label, min=limits[0], max=limits[1], step=s.step, layout=wide,
+            style={"description_width": "16em"}, readout_format=".3r" if s.log else f".{decimals}f",
         )  # fmt: skip
     image, status = ipywidgets.HTML(), ipywidgets.HTML()
 
     def show(shown, sentence):
         settings = ", ".join(f"{k.description} {k.value:g}" for k in knobs.values())
-        image.value = _image(shown, f"The figure for {settings}. {sentence or ''}".strip())
-        status.value = _status(sentence or "")
+        alt = html.escape(f"The figure for {settings}. {sentence or ''}".strip())
+        png, wide = shown[0], f"width: {shown[1]['width']}px; max-width: 100%; height: auto"
+        image.value = f'<img alt="{alt}" style="{wide}" src="data:image/png;base64,{png}">'
+        status.value = STATUS.format(html.escape(sentence or ""))
 
     def follow(change):
         try:
@@ -166,7 +153,8 @@ def _build_upload(answer, answers):
     def follow(change):
         files = [(_name(file["name"]), bytes(file["content"])) for file in change["new"]]
         if files:  # none: the choice was called off
-            results.value = _status(f"Reading {', '.join(name for name, _ in files)} …")
+            names = html.escape(", ".join(name for name, _ in files))
+            results.value = STATUS.format(f"Reading {names} …")
             results.value = _page([_read(answer, *file) for file in files])
 
     button.observe(follow, names="value")
@@ -180,8 +168,7 @@ def _read(answer, name, content) -> dict:
             warnings.simplefilter("ignore")  # such as a letter that the figure's font lacks
             return _answered(answer, parse_scan(content, name))[0]
     except Exception as problem:  # an observer's error would vanish in a log nobody reads
-        told = str(problem) if isinstance(problem, UserError) else _told(problem)
-        return {"file": name, "error": told}
+        return {"file": name, "error": _told(problem)}
 
 
 def _answered(answer, scan) -> tuple[dict, tuple]:
@@ -217,16 +204,6 @@ def _name(name: str) -> str:
     return "".join(letter for letter in last if letter.isprintable()) or "scan"
 
 
-def _image(shown, alt) -> str:
-    png, size = shown
-    style = f"width: {size['width']}px; max-width: 100%; height: auto"
-    return f'<img alt="{html.escape(alt)}" style="{style}" src="data:image/png;base64,{png}">'
-
-
-def _status(*sentences) -> str:
-    text = "<br>".join(map(html.escape, sentences))
-    return f'<div role="status" style="line-height: 1.5">{text}</div>'
-
-
 def _told(problem) -> str:
-    return f"{type(problem).__name__}: {problem}"
+    sentence = isinstance(problem, UserError)
+    return str(problem) if sentence else f"{type(problem).__name__}: {problem}"
