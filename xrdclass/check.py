@@ -21,8 +21,7 @@ def print_check(folder=None, wavelength="Cu", domain_size=30.0, strain=0.012) ->
     """Print what the CIF files in a folder give; say whether all of them could be read.
 
     For each phase formula, density, shortest distances of its elements, strongest lines and
-    warnings; then the pairs that a pattern hardly tells apart. See `likeness` for the last two
-    parameters.
+    warnings; then the pairs that a pattern hardly tells apart by `likeness`.
     """
     phases, all_read = [], True
     for path in find_cifs(folder):
@@ -31,22 +30,20 @@ def print_check(folder=None, wavelength="Cu", domain_size=30.0, strain=0.012) ->
             print(f"{path.stem}  not read")
             all_read = False
         else:
-            structure = phase.structure
-            near = ", ".join(f"{p} {d:.2f}" for p, d in shortest_distances(structure).items())
+            near = shortest_distances(phase.structure).items()
             strong = strongest_lines(phase, wavelength)
+            formula = phase.structure.composition.reduced_formula
+            print(f"{phase.name}  {formula}  {phase.structure.density:.2f} g/cm3")
+            print("    shortest distances", ", ".join(f"{p} {d:.2f}" for p, d in near), "Å")
             places = ", ".join(f"{angle:.2f} ({h} {k} {m})" for angle, (h, k, m) in strong)
-            formula = structure.composition.reduced_formula
-            print(f"{phase.name}  {formula}  {structure.density:.2f} g/cm3")
-            print(f"    shortest distances {near} Å")
             print(f"    strongest lines {places} degrees")
             phases.append(phase)
         for sentence in said:
             print(f"    ! {sentence}")
     alike = np.triu(likeness(phases, wavelength, domain_size, strain), 1)
     if (alike > ALIKE).any():
-        print(
-            f"Hardly told apart ({domain_size:g} nm, cells within {strain:.1%}), with similarity:"
-        )
+        known = f"({domain_size:g} nm, cells within {strain:.1%})"
+        print(f"Hardly told apart {known}, with similarity:")
     for i, j in np.argwhere(alike > ALIKE):
         print(f"    {phases[i].name}, {phases[j].name}  {alike[i, j]:.2f}")
     return all_read
@@ -101,15 +98,7 @@ def likeness(phases, wavelength="Cu", domain_size=30.0, strain=0.012) -> np.ndar
 
     The cosine similarity of two patterns, largest over all isotropic strains up to ``strain``. On
     an axis of ln(sin theta) such a strain only shifts a pattern, as sin theta = wavelength / 2d.
-
-    Parameters
-    ----------
-    phases : sequence of Phase
-    domain_size : nm, of the crystallites
-
-    Returns
-    -------
-    float, (phases, phases), 1 for the same pattern
+    The result is (phases, phases), 1 if alike, for crystallites of ``domain_size`` nm.
     """
     if not phases:
         return np.zeros((0, 0))

@@ -68,14 +68,12 @@ MIXTURES = tuple(entry for entry in _LISTED if entry.weight_percent)
 
 @dataclass(frozen=True, eq=False)
 class RruffPattern:
-    """An entry's scan with its origin.
-
-    Its source is "measured", "measured, processed", "measured, stripped" (of its background),
-    "calculated by RRUFF", "calculated" (as `kind_of` tells), or "stand-in".
-    """
+    """An entry's scan with its origin."""
 
     entry: Entry
     scan: Scan
+    #: "measured", "measured, processed", "measured, stripped" (of its background), "calculated by
+    #: RRUFF", "calculated" (as `kind_of` tells), or "stand-in"
     source: str
     where: str  # "local folder", "cache" or "simulated"
 
@@ -109,21 +107,14 @@ def find_patterns(data_dir=None, cache_dir=None) -> list[RruffPattern]:
     XRDCLASS_DATA names, with its subfolders (any file whose name holds the ID), then in the cache
     that `download` fills. Other files follow, by the mineral's name: ``rutile_lab3.xy`` is a
     rutile. Whether a pattern is measured is told by the file's ``##STATUS``, else by its name or
-    the one on RRUFF, else by the list, else by `kind_of`.
-
-    Raises
-    ------
-    DataError
-        If ``data_dir`` is not a folder. A file that cannot be read is left out with a warning.
+    the one on RRUFF, else by the list, else by `kind_of`. `DataError` if ``data_dir`` is not a
+    folder; a file that cannot be read is left out with a warning.
     """
     return _find(lambda entry: entry.phase, data_dir, cache_dir)
 
 
 def find_other_minerals(data_dir=None, cache_dir=None) -> list[RruffPattern]:
-    """The like of minerals that are none of the five phases; sorted by name, ``phase`` is None.
-
-    They are known by their ID (`OTHER_MINERALS`) or by a name in RRUFF's way, ``Mineral__ID...``.
-    """
+    """The like of other minerals, by name: of `OTHER_MINERALS` or a file ``Mineral__ID...``."""
     found = _find(lambda entry: not entry.phase and not entry.weight_percent, data_dir, cache_dir)
     return sorted(found, key=lambda pattern: pattern.name)
 
@@ -176,13 +167,8 @@ def download(entries: Iterable[Entry] = CATALOGUE, cache_dir=None, **options) ->
     """Fetch entries that are not in the cache yet; return their files.
 
     What has no known checksum is checked by its content: ID, angles and number of points. The
-    options, such as ``progress`` and ``seconds``, are those of `files.downloads.fill`.
-
-    Raises
-    ------
-    DownloadError
-        If the cache cannot be written to or an entry could not be fetched; what was fetched
-        stays in the cache. The message says how many came.
+    options, such as ``progress`` and ``seconds``, are those of `files.downloads.fill`. If the cache
+    cannot be written to, or an entry not be fetched, a `DownloadError` says how many came and stay.
     """
     entries, folder = list(entries), _cache_folder(cache_dir)
     found, problems = fill(folder, entries, _fault, **options)
