@@ -18,8 +18,8 @@ _SQUARE = 0.26 * np.array([(-1, -1, 0), (1, -1, 0), (1, 1, 0), (-1, 1, 0)])
 _SHARED = "#F0E442"  # the yellow of Okabe & Ito
 
 
-def plot_cells(phases, columns: int = 3):
-    """Unit cells, all on one scale, each seen nearly along its shortest edge.
+def plot_cells(phases):
+    """Unit cells, three a row, all on one scale, each seen nearly along its shortest edge.
 
     The most electronegative element is drawn as circles, the others as squares inside the
     polyhedra that their neighbours form. An edge that two polyhedra share is drawn thick.
@@ -29,7 +29,7 @@ def plot_cells(phases, columns: int = 3):
     colours = {element: COLOURS[(1, 0, 2, 3, 6)[i % 5]] for i, element in enumerate(elements)}
     left = right = top = bottom = 0.0
     for i, phase in enumerate(phases):
-        if i % columns == 0:
+        if i % 3 == 0:
             left, top = 0.0, bottom - 1.6
         view = _view(phase.structure.lattice.matrix)
         pieces = _pieces(phase.structure, view, colours)
@@ -39,9 +39,8 @@ def plot_cells(phases, columns: int = 3):
         pieces.sort(key=lambda piece: piece[0][:, 2].mean() + piece[4])  # the deepest come first
         outlines, faces, edges, widths, _ = zip(*pieces, strict=True)
         outlines = [(outline + shift)[:, :2] for outline in outlines]
-        axes.add_collection(
-            PolyCollection(outlines, facecolors=faces, edgecolors=edges, linewidths=widths)
-        )
+        look = {"facecolors": faces, "edgecolors": edges, "linewidths": widths}
+        axes.add_collection(PolyCollection(outlines, **look))
         axes.text(left, top + 0.5, phase.name, fontweight="bold")
         for name, edge in zip("abc", phase.structure.lattice.matrix @ view, strict=True):
             axes.text(*(edge / 2 + shift)[:2], name, style="italic", ha="center", va="center",

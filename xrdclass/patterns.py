@@ -182,8 +182,6 @@ def min_max_scale(intensity) -> np.ndarray:
         intensity = intensity.astype(float)
     if intensity.ndim == 0 or intensity.shape[-1] == 0:
         raise DataError("A pattern without points cannot be scaled.")
-    if intensity.size == 0:
-        return intensity.astype(np.float32)
     low = intensity.min(axis=-1, keepdims=True)
     with np.errstate(invalid="ignore"):
         span = intensity.max(axis=-1, keepdims=True) - low

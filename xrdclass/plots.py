@@ -116,13 +116,12 @@ def plot_curves(x, curves: dict, xlabel, ylabel, intervals=None, marked=True, **
     return figure
 
 
-def plot_overlay(two_theta, curves: dict, title=None, ylabel=INTENSITY, xlim=None, sticks=None):
+def plot_overlay(two_theta, curves: dict, ylabel=INTENSITY, xlim=None, sticks=None):
     """Patterns over each other, name -> (points,), drawn as they are, unscaled.
 
     ``sticks`` are `diffraction.Lines` to draw before them, the strongest as high as 1.
     """
-    settings = {"title": title, "xlim": xlim, "marked": False}
-    figure = plot_curves(two_theta, curves, TWO_THETA, ylabel, **settings)
+    figure = plot_curves(two_theta, curves, TWO_THETA, ylabel, marked=False, xlim=xlim)
     if sticks is not None:
         axes, heights = figure.axes[0], sticks.intensity / 100
         axes.vlines(sticks.two_theta, 0, heights, color="black", lw=0.8, zorder=3)
@@ -131,13 +130,13 @@ def plot_overlay(two_theta, curves: dict, title=None, ylabel=INTENSITY, xlim=Non
     return figure
 
 
-def plot_history(histories: dict, metrics=("loss", "accuracy")):
-    """Training curves: one panel a metric, training solid, validation dashed and hollow.
+def plot_history(histories: dict):
+    """Loss and accuracy of training, solid, and validation, dashed and hollow.
 
     ``histories`` maps a name to a classifier's ``history``.
     """
-    figure, panels = new_figure(1, len(metrics), figsize=(4.7 * len(metrics), 3.4), squeeze=False)
-    for axes, metric in zip(panels[0], metrics, strict=True):
+    figure, panels = new_figure(1, 2, figsize=(9.4, 3.4))
+    for axes, metric in zip(panels, ("loss", "accuracy"), strict=True):
         for i, (name, history) in enumerate(histories.items()):
             solid = look(i) | {"linestyle": "-"}
             hollow = look(i) | {"linestyle": "--", "mfc": "white"}
@@ -146,8 +145,9 @@ def plot_history(histories: dict, metrics=("loss", "accuracy")):
                 if key in history:
                     epochs = np.arange(1, len(history[key]) + 1)
                     axes.plot(epochs, history[key], ms=4, label=f"{name}, {part}", **style)
-        axes.set(xlabel="epoch", ylabel=metric, yscale="log" if "loss" in metric else "linear")
-    panels[0, 0].legend(fontsize=9)
+        axes.set(xlabel="epoch", ylabel=metric)
+    panels[0].set_yscale("log")
+    panels[0].legend(fontsize=9)
     return figure
 
 
@@ -163,10 +163,7 @@ def plot_stacked(two_theta, curves: dict, title=None, ylabel=OWN_RANGES):
 
 
 def plot_groups(two_theta, groups: dict, xlim=None, columns: int = 2):
-    """Small multiples: one panel a group, its curves stacked as by `plot_stacked`.
-
-    ``groups`` maps a title to {name -> intensity (points,)}.
-    """
+    """One panel a group, title -> {name -> (points,)}, its curves stacked as by `plot_stacked`."""
     rows, most = -(-len(groups) // columns), max(map(len, groups.values()))
     size = (5.2 * columns, 0.5 + rows * (0.4 + 0.65 * most))
     figure, panels = new_figure(rows, columns, figsize=size, sharex=True, squeeze=False)
@@ -222,10 +219,7 @@ def plot_windows(two_theta, curves: dict, windows, ylabel="intensity (counts)", 
 
 
 def plot_lines(lines_by_name: dict, xlim=(5, 90), labelled: int = 4):
-    """Ideal stick patterns one under the other, the strongest lines with their hkl.
-
-    ``lines_by_name`` maps a phase's name to `diffraction.Lines`.
-    """
+    """Stick patterns, name -> `diffraction.Lines`, the strongest lines with their hkl."""
     n = len(lines_by_name)
     figure, rows = new_figure(n, 1, figsize=(9, 1.35 * n + 0.6), sharex=True, squeeze=False)
     for i, (axes, (name, lines)) in enumerate(zip(rows[:, 0], lines_by_name.items(), strict=True)):
@@ -246,7 +240,7 @@ def plot_lines(lines_by_name: dict, xlim=(5, 90), labelled: int = 4):
     return figure
 
 
-def plot_confusion(matrix, names, title=None):
+def plot_confusion(matrix, names):
     """A confusion matrix with its counts written in; rows are the truth."""
     matrix = np.asarray(matrix)
     figure, axes = new_figure(figsize=(1.6 + 0.75 * matrix.shape[1], 1.2 + 0.6 * len(matrix)))
@@ -256,18 +250,17 @@ def plot_confusion(matrix, names, title=None):
         axes.text(j, i, f"{count}", ha="center", va="center", color=shade)
     axes.set_xticks(range(matrix.shape[1]), names[: matrix.shape[1]], rotation=30, ha="right")
     axes.set_yticks(range(len(matrix)), names[: len(matrix)])
-    axes.set(xlabel="answer", ylabel="truth", title=title)
+    axes.set(xlabel="answer", ylabel="truth")
     return figure
 
 
-def plot_occlusion(two_theta, intensity, centres, drop, lines=None, title=None):
-    """A pattern, its known lines, and how much hiding each part lowers the certainty."""
+def plot_occlusion(two_theta, intensity, centres, drop, lines, title=None):
+    """A pattern, its `diffraction.Lines`, and how much hiding each part lowers the certainty."""
     figure, (top, bottom) = new_figure(2, 1, figsize=(9, 4.2), sharex=True, height_ratios=(2, 1))
     top.plot(two_theta, min_max_scale(intensity), lw=0.8)
-    if lines is not None:
-        heights = 0.1 * np.sqrt(lines.intensity / 100)
-        top.vlines(lines.two_theta, -0.14, heights - 0.14, color="0.3", label="ideal lines (root)")
-        top.legend(loc="upper right")
+    heights = 0.1 * np.sqrt(lines.intensity / 100)
+    top.vlines(lines.two_theta, -0.14, heights - 0.14, color="0.3", label="ideal lines (root)")
+    top.legend(loc="upper right")
     top.set(ylabel=INTENSITY, title=title)
     bottom.fill_between(centres, drop, step="mid", color=COLOURS[1], alpha=0.8)
     bottom.set(xlabel=TWO_THETA, ylabel="fall of\ncertainty")
@@ -277,8 +270,7 @@ def plot_occlusion(two_theta, intensity, centres, drop, lines=None, title=None):
 def plot_calibration(curves: dict):
     """Accuracy against certainty, with intervals of 95 %, above the number of answers.
 
-    Honest certainties lie on the diagonal. ``curves`` maps a name to (certainty, accuracy, count,
-    error) of `evaluation.calibration`.
+    Honest certainties lie on the diagonal. ``curves`` are name -> of `evaluation.calibration`.
     """
     figure, (top, bottom) = new_figure(2, 1, figsize=(5, 5), sharex=True, height_ratios=(3, 1))
     top.plot([0, 1], [0, 1], color="0.6", lw=1, label="honest")
@@ -297,10 +289,7 @@ def plot_calibration(curves: dict):
 
 
 def plot_certainties(groups: dict, title=None, xlabel="certainty of the answer"):
-    """Histograms of certainty, one panel a group on a shared axis.
-
-    ``groups`` maps a name to certainties (n,), 0...1.
-    """
+    """Histograms of certainty, 0...1: one panel a group, name -> (n,), on a shared axis."""
     size = (7, 1.1 + 1.35 * len(groups))
     figure, panels = new_figure(len(groups), 1, figsize=size, sharex=True, squeeze=False)
     for i, (axes, (name, values)) in enumerate(zip(panels[:, 0], groups.items(), strict=True)):
