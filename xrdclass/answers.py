@@ -247,14 +247,13 @@ def phase_cells(row: dict) -> list[str]:
     names = ["a", *(n for n in "bc" if row[n] != row["a"])]
     names += [n for n in ("alpha", "beta", "gamma") if row[f"{n}_error"]]
     cell = ", ".join(f"{n} {with_error(row[n], row[f'{n}_error'])}" for n in names)
-    weight, size = (
-        f"{row[value]:.{digits}f} ± {row[error]:.{digits}f}" if row[error] else ""
-        for value, error, digits in (
-            ("weight_percent", "error", 1),
-            ("domain_size", "domain_size_error", int(row["domain_size"] < 20)),
-        )
-    )
-    return [*shown, f"{weight or 100} %", cell, f"{size} nm" if size else "large crystallites"]
+    weight, size = "100 %", "large crystallites"
+    if row["error"]:
+        weight = f"{row['weight_percent']:.1f} ± {row['error']:.1f} %"
+    if row["domain_size_error"]:
+        digits = int(row["domain_size"] < 20)
+        size = f"{row['domain_size']:.{digits}f} ± {row['domain_size_error']:.{digits}f} nm"
+    return [*shown, weight, cell, size]
 
 
 def draw(scan, result, name: str, folder=None, overwrite=False, keep=False) -> str | None:

@@ -14,24 +14,37 @@ from .scans import Scan
 
 @dataclass(frozen=True)
 class Finding:
-    """What a network says of one scan: an identifier or a `training.Classifier`.
+    """What a network says of one scan.
 
-    A classifier has one answer out of several: it cannot know whether there is something else.
+    Attributes
+    ----------
+    name : of the scan
+    phases : names of the phases found, none: ()
+    foreign : whether there are peaks that none of the phases explains; a `training.Classifier`,
+        with one answer out of several, cannot know, and always says False
+    probability : for each phase, 0...1
+    warnings : sentences about what makes the answer doubtful
+    two_theta, signal : float, (points,), degrees and intensities: what a classifier was shown of
+        the scan, where it has data; what an identifier fitted
+    wavelength, wavelength_source : Å, and who said so: "given" by the caller, "stated" by the
+        file, or "assumed"
+    threshold : a phase is named from this probability on; None if the likeliest always is
+    foreign_probability : that there are such peaks; None of a classifier
+    refinement : the `identify.refinement.Refinement` that an identifier's answer rests on: weights,
+        cells, sizes, what is unexplained or missing; None of a classifier
     """
 
-    name: str  # of the scan
-    phases: tuple[str, ...]  # names of the phases found, none: ()
-    foreign: bool  # there are peaks that none of the phases explains; False of a classifier
-    probability: dict[str, float]  # for each phase, 0...1
-    warnings: tuple[str, ...]  # sentences about what makes the answer doubtful
-    two_theta: np.ndarray  # float, (points,), degrees: where a classifier was shown the scan
-    signal: np.ndarray  # float, (points,), what it was shown; or what an identifier fitted
-    wavelength: float  # Å
-    wavelength_source: str  # "given" by the caller, "stated" by the file, or "assumed"
-    threshold: float | None = None  # to be named, a phase needs it; None: the likeliest is named
-    foreign_probability: float | None = None  # that there are such peaks; None of a classifier
-    #: `identify.refinement.Refinement` that an identifier's answer rests on: weights, cells, sizes,
-    #: what is unexplained or missing; None of a classifier
+    name: str
+    phases: tuple[str, ...]
+    foreign: bool
+    probability: dict[str, float]
+    warnings: tuple[str, ...]
+    two_theta: np.ndarray
+    signal: np.ndarray
+    wavelength: float
+    wavelength_source: str
+    threshold: float | None = None
+    foreign_probability: float | None = None
     refinement: object | None = None
 
     @property
