@@ -52,7 +52,9 @@ class TwoThetaGrid:
 DEFAULT_GRID = TwoThetaGrid()
 #: Patterns that are drawn together, from one random stream. Part of what a seed means.
 BLOCK = 128
-#: What a parameter's name begins with in a file.
+#: What a set has of each pattern, beside its parameters.
+EACH = ("intensity", "labels", "validation")
+#: What the name of a parameter begins with in a file.
 PARAMETER = "parameter_"
 
 
@@ -106,13 +108,9 @@ class PatternSet:
 
     def subset(self, index) -> PatternSet:
         """The patterns at ``index`` (integers, a slice or a mask)."""
-        return replace(
-            self,
-            intensity=self.intensity[index],
-            labels=self.labels[index],
-            parameters={key: values[index] for key, values in self.parameters.items()},
-            validation=self.validation[index],
-        )
+        arrays = {key: getattr(self, key)[index] for key in EACH}
+        parameters = {key: values[index] for key, values in self.parameters.items()}
+        return replace(self, parameters=parameters, **arrays)
 
     def with_intensity(self, intensity) -> PatternSet:
         """The same patterns with other intensities, shape (n, grid.n_points)."""
@@ -124,12 +122,9 @@ class PatternSet:
         if len({(s.grid, s.names, s.wavelength) for s in sets}) > 1:
             raise DataError("Only pattern sets of one grid, names and wavelength can be joined.")
         keys = [k for k in sets[0].parameters if all(k in s.parameters for s in sets)]
-        joined = {
-            key: np.concatenate([getattr(s, key) for s in sets])
-            for key in ("intensity", "labels", "validation")
-        }
+        arrays = {k: np.concatenate([getattr(s, k) for s in sets]) for k in EACH}
         parameters = {k: np.concatenate([s.parameters[k] for s in sets]) for k in keys}
-        return replace(sets[0], parameters=parameters, **joined)
+        return replace(sets[0], parameters=parameters, **arrays)
 
     def save(self, path, overwrite: bool = False) -> Path:
         """Write a compressed ``.npz`` file without pickled objects; return its path.

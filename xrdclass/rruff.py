@@ -68,12 +68,14 @@ MIXTURES = tuple(entry for entry in _LISTED if entry.weight_percent)
 
 @dataclass(frozen=True, eq=False)
 class RruffPattern:
-    """An entry's scan with its origin."""
+    """An entry's scan with its origin.
+
+    Its source is "measured", "measured, processed", "measured, stripped" (of its background),
+    "calculated by RRUFF", "calculated" (as `kind_of` tells), or "stand-in".
+    """
 
     entry: Entry
     scan: Scan
-    #: "measured", "measured, processed", "measured, stripped" (of its background), "calculated by
-    #: RRUFF", "calculated" (as `kind_of` tells), or "stand-in"
     source: str
     where: str  # "local folder", "cache" or "simulated"
 
