@@ -259,11 +259,9 @@ def _laboratory(options):
     """The samples to expect, as the options of train-identifier say."""
     from .identify.laboratory import from_words
 
-    changes = {}
-    if options.strain is not None:
-        changes["strain"] = options.strain
-    if options.domain_sizes:
-        changes["domain_size"] = tuple(options.domain_sizes)
+    sizes = options.domain_sizes and tuple(options.domain_sizes)
+    given = {"strain": options.strain, "domain_size": sizes}
+    changes = {key: value for key, value in given.items() if value is not None}
     if options.two_theta:
         low, high = options.two_theta
         if not low < high:
