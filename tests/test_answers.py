@@ -166,6 +166,28 @@ def test_the_table_has_notes_under_their_file(capsys):
     ]
 
 
+def printed(capsys, form, answers):
+    PRINTERS[form]([{"file": "mine.xy", **answer} for answer in answers], ["mine.xy"])
+    return capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("foreign", "probability", "words"),
+    [
+        (False, {"a": 0.2, "b": 0.6157}, " (nearest: b 0.62; named from 0.90 on)"),
+        (True, {"a": 0.3, "b": 0.0}, "; something else (nearest: a 0.30; named from 0.90 on)"),
+        (True, {"a": 0.0, "b": 0.0}, "; something else (each 0.00; named from 0.90 on)"),
+    ],
+)
+def test_where_no_phase_is_named_the_table_says_how_near_one_came(
+    foreign, probability, words, capsys
+):
+    said = describe_finding(finding(foreign=foreign, probability=probability, threshold=0.9))
+    assert printed(capsys, "table", [said]) == f"mine.xy  none of the phases{words}\n"
+    named = describe_finding(finding(phases=("b",), probability={"a": 0, "b": 0.95}, threshold=0.9))
+    assert printed(capsys, "table", [named]) == "mine.xy  b (0.95)\n"
+
+
 def test_json_is_one_array_also_after_a_stop(capsys, monkeypatch):
     PRINTERS["json"](answers_to(), PATHS)
     found = json.loads(capsys.readouterr().out)
@@ -183,11 +205,6 @@ def test_json_is_one_array_also_after_a_stop(capsys, monkeypatch):
             sys.stdout.flush()
             text = bytes_out.getvalue().decode(encoding)
         assert shown in text and json.loads(text)[0]["file"] == "ü.xy"
-
-
-def printed(capsys, form, answers):
-    PRINTERS[form]([{"file": "mine.xy", **answer} for answer in answers], ["mine.xy"])
-    return capsys.readouterr().out
 
 
 def test_csv_has_a_line_a_phase(capsys):

@@ -154,7 +154,8 @@ def describe_finding(finding) -> dict:
 def describe_refinement(fit, named=None) -> dict:
     """What is printed of a `refinement.Refinement`; weights are of the phases found.
 
-    ``named`` are the names of those that count as found, by default all in the fit.
+    ``named`` are the names of those that count as found, by default all in the fit. A size
+    without an error is only a lower limit.
     """
     found = {n: p for n, p in fit.phases.items() if p.found and (named is None or n in named)}
     return {
@@ -165,7 +166,6 @@ def describe_refinement(fit, named=None) -> dict:
                 "cell": [round(x, 4) for x in p.cell.tolist()],
                 "cell_error": [round(e, 5) if e > 0 else 0 for e in p.cell_error.tolist()],
                 "domain_size": round(p.domain_size, 1),
-                # of infinite error is a size that is only a lower limit
                 "domain_size_error": round(e, 1) if (e := p.domain_size_error) < math.inf else None,
                 "texture_r": round(p.texture_r, 3),
             }
@@ -214,7 +214,7 @@ def rows(answer: dict) -> list[dict]:
 
 
 def in_words(answer: dict) -> str:
-    """Which phases there are, how probable and, of several, how much of each."""
+    """Which phases there are, how probable and, of several, how much; the nearest if none."""
     if "error" in answer:
         return "not read"
     found = [row for row in rows(answer) if row["found"]]
@@ -225,8 +225,13 @@ def in_words(answer: dict) -> str:
         if row["weight_percent"] != "" and len(found) > 1:
             parts[i] += f" {row['weight_percent']:.1f} ± {row['error']:.1f} %"
     words = " + ".join(parts) or "none of the phases"
-    more = ", and something else" if parts else "; something else"
-    return words + more if answer.get("foreign") else words
+    if answer.get("foreign"):
+        words += ", and something else" if parts else "; something else"
+    if not parts and "threshold" in answer:
+        p, name = max((p, name) for name, p in answer["probability"].items())
+        nearest = f"nearest: {name}" if p >= 0.005 else "each"
+        words += f" ({nearest} {p:.2f}; named from {answer['threshold']:.2f} on)"
+    return words
 
 
 def with_error(value: float, error, decimals: int = 4) -> str:
@@ -326,9 +331,8 @@ def print_table(answers, files) -> None:
             angles = ", ".join(f"{peak['two_theta']:.2f}" for peak in a["unexplained"][:5])
             lines += [f"R_wp {a['r_wp']:.3f}"] + [f"unexplained peaks: {angles}"] * bool(angles)
         lines += [f"Note: {warning}" for warning in a.get("warnings", ())]
-        print(f"{printable(Path(a['file']).name):{width}}  {lines[0]}", flush=True)
-        for line in lines[1:]:
-            print(f"{'':{width}}  {printable(line)}", flush=True)
+        for name, line in itertools.zip_longest([Path(a["file"]).name], lines, fillvalue=""):
+            print(f"{printable(name):{width}}  {printable(line)}", flush=True)
 
 
 PRINTERS = {"table": print_table, "json": print_json, "csv": print_csv}

@@ -4,34 +4,66 @@ from __future__ import annotations
 
 import numpy as np
 
+from ..identify.refinement import refine
 from ..identify.start import one_sided
+from ..phases import MINERALS_FOLDER, load_phases
 from .checking import check, slip, unusable
 
 #: What training asks of the sample of exercise 2: 1, 0, or None for nothing.
 ASKED = {"anatase": 1, "beta-TiO2": 0, "brookite": None, "rutile": 0, "TiO2-II": 0, "foreign": 1}
 
 
-def e1(with_softmax, with_sigmoid) -> None:
-    """The largest value for the less likely of two phases: softmax 1/2, sigmoid 1."""
+def e1(by_softmax, by_sigmoid, both) -> None:
+    """Anatase's and rutile's outputs from logits of 3, 1 and -20 for the rest, in two ways.
+
+    ``both`` says whether softmax can give each of two phases more than one half.
+    """
+    logits = np.array([3.0, 1, -20, -20, -20])
+    powers = np.exp(logits)
+
+    def softmax(z):
+        return (np.exp(z) / np.exp(z).sum())[:2]
+
+    def sigmoid(z):
+        return 1 / (1 + np.exp(-z[:2]))
+
+    shared, own = softmax(logits), sigmoid(logits)
     of_softmax = {
-        "Then nothing is left for the other phase: all five add up to 1.": 1,
-        "So it is if all five are alike. Only two need to share.": 0.2,
-        "That looks like per cent: as a part of 1, please.": 50,
-        "Nothing forces it down to 0.": 0,
+        "Those are the sigmoids.": own,
+        "The two are exchanged: anatase comes first.": shared[::-1],
+        "The logits were raised twice: e^z goes in once.": softmax(powers),
+        "The powers of e are shared out, not the logits.": [0.75, 0.25],
+        "The powers are right; divide them by the sum of all five.": powers[:2],
+        "That looks like per cent: as parts of 1, please.": 100 * shared,
     }
     of_sigmoid = {
-        "Independent outputs share nothing.": 0.5,
-        "That looks like per cent: as a part of 1, please.": 100,
+        "That is softmax again, or the sigmoid of a difference: each logit goes in alone.": shared,
+        "The two are exchanged: anatase comes first.": own[::-1],
+        "The logits go in, not softmax's numbers.": sigmoid(shared),
+        "The logits were raised twice: e^-z goes in once.": sigmoid(powers),
+        "Look at the sign in the power: large logits give large outputs.": 1 - own,
+        "Nothing makes independent outputs add up to 1.": own / own.sum(),
+        "That looks like per cent: as parts of 1, please.": 100 * own,
     }
-    if problem := unusable(with_softmax=with_softmax, with_sigmoid=with_sigmoid):
+    if problem := unusable((2,), by_softmax=by_softmax, by_sigmoid=by_sigmoid):
         print(problem)
-    elif abs(with_softmax - 0.5) > 0.01:
-        print("Softmax, not yet.", slip(with_softmax, of_softmax, 0) or "All five add up to 1.")
-    elif abs(with_sigmoid - 1) > 0.01:
-        hint = "What keeps both from being larger? Try larger logits."
-        print("Sigmoid, not yet.", slip(with_sigmoid, of_sigmoid, 0) or hint)
+    elif not np.allclose(by_softmax, shared, rtol=0.01):
+        hint = "Divide each power by the sum of all five."
+        print("Softmax, not yet.", _rounded_slip(by_softmax, of_softmax) or hint)
+    elif not np.allclose(by_sigmoid, own, rtol=0.01):
+        hint = "Put each logit by itself into 1 / (1 + e^-z)."
+        print("Sigmoid, not yet.", _rounded_slip(by_sigmoid, of_sigmoid) or hint)
+    elif both is ...:
+        print("Replace the dots first: both has no answer yet.")
+    elif not isinstance(both, (bool, np.bool_)):
+        print(f"both should be True or False; it is {both!r}.")
     else:
-        print("Right. Softmax has to share out; independent outputs do not.")
+        right = "Right. Softmax has to share out; independent outputs do not."
+        print("Both, not yet. What do softmax's numbers add up to?" if both else right)
+
+
+def _rounded_slip(value, slips) -> str:
+    return slip(np.round(value, 3), {words: np.round(wrong, 3) for words, wrong in slips.items()})
 
 
 def e2(answer) -> None:
@@ -75,17 +107,28 @@ def e3(above, below) -> None:
         check(above, of_above, slips, "Above the model it is r^2 / (1 + r^2 / 9).")
 
 
-def e4(narrow, wide) -> None:
+def e4(narrow, wide, hematite) -> None:
     """Corundum's probability in a scan of hematite, with cells of 1.2 % and of 10 %."""
     if problem := unusable(narrow=narrow, wide=wide):
         print(problem)
-    elif not (0 <= narrow <= 1 and 0 <= wide <= 1):
+        return
+    if not (0 <= narrow <= 1 and 0 <= wide <= 1):
         print("Not yet. A probability lies between 0 and 1. Per cent?")
-    elif narrow > 0.1 >= wide:
-        print("Not yet. The two are exchanged: a wider range lets more pass.")
-    elif narrow > 0.1:
-        print("Not yet. With 1.2 % corundum's lines cannot reach. Is the scan hematite's?")
-    elif wide <= narrow + 0.02:
-        print("Not yet. With 10 % its lines do reach. Is cell_range=0.1 passed on?")
-    else:
-        print("Right. Now decide where you would draw the line, and why.")
+        return
+    shelf = {phase.name: phase for phase in load_phases(MINERALS_FOLDER)}
+
+    def fitted(name, cell_range):
+        return refine(hematite, [shelf[name]], cell_range=cell_range).phases[name].probability
+
+    low, high = right = [fitted("corundum", cell_range) for cell_range in (0.012, 0.1)]
+    sentences = {
+        "Right. Now decide where you would draw the line, and why.": right,
+        "Not yet. The two are exchanged: a wider range lets more pass.": [high, low],
+        "Not yet. With 10 % corundum's lines do reach. Is cell_range=0.1 passed on?": [low, low],
+        "Not yet. With 1.2 % corundum's lines do not reach. Is cell_range set?": [high, high],
+        "Not yet. That is hematite's own. Fit corundum.": [fitted("hematite", 0.012)] * 2,
+    }
+    off = {words: np.abs(np.subtract([narrow, wide], p)).max() for words, p in sentences.items()}
+    nearest = min(off, key=off.get)  # the first of several
+    other = "Not yet. Both come from fits of corundum to the scan of hematite."
+    print(nearest if off[nearest] <= 0.01 else other)
