@@ -255,9 +255,10 @@ def _trained(options, train, *arguments, **settings):
     return trained
 
 
-def _laboratory(options):
-    """The samples to expect, as the options of train-identifier say."""
+def _train_identifier(options) -> None:
     from .identify.laboratory import from_words
+    from .identify.train import print_measured, train_identifier
+    from .phases import load_phases
 
     sizes = options.domain_sizes and tuple(options.domain_sizes)
     given = {"strain": options.strain, "domain_size": sizes}
@@ -268,16 +269,9 @@ def _laboratory(options):
             raise DataError(f"--two-theta is the first and the last angle; got {low:g} {high:g}.")
         changes |= {"start": (low, low), "whole_start": 0.0}
         changes |= {"stop": (high, high), "whole_stop": 0.0}
-    return from_words(options.set, **changes)
-
-
-def _train_identifier(options) -> None:
-    from .identify.train import print_measured, train_identifier
-    from .phases import load_phases
-
-    laboratory = _laboratory(options)
+    settings = {"laboratory": from_words(options.set, **changes)}
     check_target(options.out, options.force, ".npz")
-    phases, settings = load_phases(options.cif_dir), {"laboratory": laboratory}
+    phases = load_phases(options.cif_dir)
     settings |= {"n_crystals": options.crystals, "n_fitted": options.fitted}
     settings["progress"] = partial(_bar, None, delay=0)
     identifier = _trained(options, train_identifier, phases, options.samples, **settings)

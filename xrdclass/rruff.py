@@ -13,7 +13,6 @@ import warnings
 import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -140,29 +139,23 @@ def stand_in(entry: Entry, seed: int = 0) -> RruffPattern:
     """
     from .diffraction import radiation
     from .noise import Noise, add_noise
+    from .phases import load_phases
     from .simulation import Variation, simulate
 
-    phase = _shipped_phases()[entry.phase]
+    phases = [phase for phase in load_phases() if phase.name == entry.phase]
     seeds = np.random.SeedSequence([seed, zlib.crc32(entry.rruff_id.encode())]).generate_state(2)
     caglioti = ((0.005, 0.015), (-0.008, -0.002), (0.004, 0.01))
     shape = {"profile": "voigt", "eta": (0.3, 0.7), "k_alpha2": True, "caglioti": caglioti}
     sample = {"strain": 0.004, "texture": 0.4, "domain_size": (30, 80)}
     sample["displacement"] = (0.18, 0.25)
     noise = Noise(air=(0, 0.1), background=(0.02, 0.1), hump=(0, 0.02), counts=(500, 6000))
-    clean = simulate([phase], 1, Variation(**sample, **shape), seed=int(seeds[0]))
+    clean = simulate(phases, 1, Variation(**sample, **shape), seed=int(seeds[0]))
     noisy = add_noise(clean, noise, int(seeds[1]))
     name = f"{entry.mineral} {entry.rruff_id} (stand-in)"
     said = {"NAMES": entry.mineral, "STATUS": "stand-in: simulated, not measured"}
     axes = noisy.grid.two_theta, noisy.intensity[0]
     scan = Scan(*axes, name, wavelength=radiation("Cu").mean, metadata=said)
     return RruffPattern(entry, scan, "stand-in", "simulated")
-
-
-@cache
-def _shipped_phases() -> dict:
-    from .phases import load_phases
-
-    return {phase.name: phase for phase in load_phases()}
 
 
 def download(entries: Iterable[Entry] = CATALOGUE, cache_dir=None, **options) -> list[Path]:
