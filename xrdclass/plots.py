@@ -183,8 +183,9 @@ def _stack(axes, two_theta, curves, xlim):
     for row, (name, values) in enumerate(curves.items()):
         angles = np.asarray(two_theta[row] if np.ndim(two_theta[0]) else two_theta)
         seen, base = (angles >= xlim[0]) & (angles <= xlim[1]), len(curves) - 1 - row
-        shown = base + 0.85 * min_max_scale(np.asarray(values)[seen])
-        axes.plot(angles[seen], shown, color=COLOURS[row % 7], lw=0.9)
+        part = np.asarray(values)[seen]
+        scaled = (part - part.min()) / (np.ptp(part) or 1)  # a flat curve stays flat
+        axes.plot(angles[seen], base + 0.85 * scaled, color=COLOURS[row % 7], lw=0.9)
         place = {"xycoords": ("axes fraction", "data"), "textcoords": "offset points"}
         axes.annotate(name, (1, base + 0.05), (5, 0), fontsize=10, **place)
     axes.set_yticks([])
