@@ -37,19 +37,19 @@ CLAIMS = [
     (
         "Simulated samples: what is found, and how honest probabilities are",
         SIMULATED + " The yes-answers by themselves; samples with and without a phase apart.",
-        "fit.py answers --samples 640",
+        "fit.py answers --samples 10000 --jobs 2",
     ),
     (
         "The same, if all five phases are expected, also those that are absent",
         SIMULATED
         + " As many absent phases are expected as present ones: probabilities suppose that.",
-        "fit.py answers --expected --samples 320",
+        "fit.py answers --expected --samples 640 --jobs 2",
     ),
     ("The fit alone, without a network", SIMULATED, "fit.py answers --alone --samples 600"),
     (
         "Relatives and other minerals: given a name",
         SIMULATED + " Cells 3 to 8 % off, strong lines lost, invented crystals; then minerals.",
-        "fit.py relatives --samples 512",
+        "fit.py relatives --samples 2000",
     ),
     (
         "Weak phases in zinc oxide",

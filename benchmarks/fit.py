@@ -15,6 +15,7 @@ import json
 import tarfile
 import tempfile
 import time
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
@@ -226,16 +227,30 @@ def calibrate(args):
     print(json.dumps(Calibration.fit(np.array(features), np.array(truth, float)).to_dict()))
 
 
+def stated(args, seed: int, n: int):
+    """Of each of ``n`` samples: what is there, is seen, and how probable it is stated to be.
+
+    The last of the phases + 1 columns is something else; and the seconds that it took.
+    """
+    rows, start = [], time.process_time()
+    model = None if args.alone else load_model()
+    for one in asked(args, load_phases(), seed, n):
+        probability = [p.probability for p in one.fit.phases.values()]
+        probability.append(model.is_foreign(one.fit, one.proposed) if model else 0.0)
+        there = np.append(one.present, one.foreign)
+        rows.append((there, there & one.visible, probability))
+    return *map(np.array, zip(*rows, strict=True)), time.process_time() - start
+
+
 def answers(args):
     """What is found and stated of samples as `make model` draws them."""
-    samples, start = [], time.process_time()
-    for one in asked(args, load_phases(), args.seed + 100, args.samples):
-        samples.append((one, [p.probability for p in one.fit.phases.values()]))
-    took = 1e3 * (time.process_time() - start) / len(samples)
-    k = len(samples[0][1])
-    probability = np.array([p for _, p in samples])
-    present = np.array([one.present for one, _ in samples])
-    seen = present & np.array([one.visible[:k] for one, _ in samples])
+    share = -(-args.samples // args.jobs)
+    seeds = [args.seed + 100 + 1000 * i for i in range(args.jobs)]
+    with ProcessPoolExecutor(args.jobs) as pool:
+        done = list(pool.map(stated, *zip(*[(args, seed, share) for seed in seeds], strict=True)))
+    there, shown, said, took = zip(*done, strict=True)
+    there, shown, said = (np.concatenate(v) for v in (there, shown, said))
+    present, seen, probability = there[:, :-1], shown[:, :-1], said[:, :-1]
     empty, counted = ~present.any(axis=1), np.ones_like(present)
     if args.expected:  # of what somebody expects, half is there
         chance = present.mean() / (~present).mean()
@@ -253,13 +268,10 @@ def answers(args):
             hits = interval(present[inside].sum(), inside.sum())
             print(f"   true {hits} of {inside.sum()}")
     if not args.alone:
-        model = load_model()
-        more = np.array([model.is_foreign(o.fit, o.proposed) for o, _ in samples]) >= 0.5
-        foreign = np.array([one.foreign for one, _ in samples])
-        shown = foreign & np.array([one.visible[-1] for one, _ in samples])
+        more, foreign, shown = said[:, -1] >= 0.5, there[:, -1], shown[:, -1]
         print("something else found", interval((more & shown).sum(), shown.sum()))
         print("   falsely stated", interval((more & ~foreign).sum(), (~foreign).sum()))
-    print(f"{took:.0f} ms a sample on one core, drawing included")
+    print(f"{1e3 * sum(took) / len(there):.0f} ms a sample on one core, drawing included")
 
 
 def zinc(args):
@@ -318,12 +330,25 @@ def relatives(args):
 
 
 def weights(args):
-    """Weights of two phases in drawn mixtures, as the fit of these two gives them."""
+    """Weights of two phases in drawn mixtures, as the fit of these two gives them.
+
+    Then of the same without what limits them: the scatter of few grains, crystals below 20 nm.
+    """
+    usual, grains = Laboratory(), len(Laboratory.grains)
+    for what, lab in {
+        "as drawn": usual,
+        "many grains": replace(usual, grains=(0.0,) * grains),
+        "crystals from 20 nm": replace(usual, domain_size=(20.0, 300.0)),
+    }.items():
+        print(f"{what}: ", end="")
+        _weights(args, lab)
+
+
+def _weights(args, laboratory):
     phases = load_phases()
     prepared = [phase_lines(phase, D_MIN) for phase in phases]
-    drawn = MixtureSource(phases, invent_crystals(300, args.seed + 1), args.seed).draw(
-        args.samples, n_phases=2, n_foreign=0
-    )
+    source = MixtureSource(phases, invent_crystals(300, args.seed + 1), args.seed, laboratory)
+    drawn = source.draw(args.samples, n_phases=2, n_foreign=0)
     seen, errors, pulls, times = visible(drawn), [], [], []
     for i, (counts, covered) in enumerate(zip(drawn.counts, drawn.covered, strict=True)):
         pair = np.flatnonzero(drawn.present[i])
@@ -410,6 +435,7 @@ def main():
     parser.add_argument("part", choices=PARTS)
     parser.add_argument("--samples", type=int, default=200, help="simulated ones (%(default)s)")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--jobs", type=int, default=1, help="processes for answers")
     parser.add_argument("--least", type=float, default=0.02, help="probability that is shown")
     parser.add_argument(
         "--expected", action="store_true", help="expect all phases, absent ones too"
