@@ -13,11 +13,13 @@ from xrdclass.identify.foreign import invent_crystals
 from xrdclass.identify.laboratory import Laboratory
 from xrdclass.identify.mixtures import MixtureSource
 from xrdclass.identify.train import (
+    ASKED_HEIGHT,
     STRENGTHS,
     VISIBLE_HEIGHT,
     VISIBLE_SIGNAL,
     Fitted,
     fitted,
+    harder,
     measure,
     print_measured,
     targets,
@@ -26,14 +28,17 @@ from xrdclass.identify.train import (
 
 
 def test_nothing_is_asked_of_what_cannot_be_seen():
-    found = MixtureSource(PHASES, invent_crystals(3, 8), 5).draw(200)
+    found = MixtureSource(PHASES, invent_crystals(3, 8), 5, harder(Laboratory())).draw(200)
     asked = targets(found)
     truth, weight = asked[..., 0] > 0, asked[..., 1] > 0
     assert asked.shape == (200, 6, 2) and (truth[:, :5] == found.present).all()
     assert (truth[:, 5] == found.foreign).all()
-    hidden = (found.height < VISIBLE_HEIGHT) | (found.signal_to_noise < VISIBLE_SIGNAL)
+    least = np.array([ASKED_HEIGHT] * 5 + [VISIBLE_HEIGHT])
+    hidden = (found.height < least) | (found.signal_to_noise < VISIBLE_SIGNAL)
     assert weight[~truth].all() and (weight[truth] == ~hidden[truth]).all()
     assert 0 < (~weight[truth]).sum() < truth.sum() / 2
+    weak = truth[:, :5] & (found.height[:, :5] < VISIBLE_HEIGHT)
+    assert 0 < (weak & weight[:, :5]).sum(), "weak phases are asked about, too"
 
 
 class Bar:

@@ -31,7 +31,7 @@ from .refinement import Refinement, refine
 SHIPPED = Path(__file__).parent.parent / "networks" / "tio2.npz"
 #: A phase that the network finds less probable is not fitted; and by how much the odds rise, from
 #: this at least, of one that somebody expects: honest if half of what is expected is there.
-PROPOSED, EXPECTED = 0.01, 100.0
+PROPOSED, EXPECTED = 0.01, 20.0
 #: Steps, degrees, beyond which a scan's peaks have too few points to compare their shape.
 COARSE = 0.1
 

@@ -26,8 +26,11 @@ from .profile import phase_lines
 from .refinement import Refinement
 
 #: A phase counts as visible if its strongest line reaches this part of the sample's strongest and
-#: this multiple of the background's noise; below, nothing is asked of a network in training.
+#: this multiple of the background's noise.
 VISIBLE_HEIGHT, VISIBLE_SIGNAL = 0.03, 6.0
+#: In training a network is asked about weaker phases, from this part on: it only proposes. Heights
+#: are drawn down to as much less, and crystals without a strong line so many times as often.
+ASKED_HEIGHT, MORE_LOST = 0.01, 5
 #: Edges of the strengths that `measure` tells apart: strongest line beside the sample's strongest.
 STRENGTHS = (VISIBLE_HEIGHT, 0.1, 0.3, np.inf)
 #: Samples that are drawn and held in memory at a time.
@@ -36,15 +39,17 @@ PORTION = 30_000
 D_MIN = 1.16
 
 
-def visible(mixtures: Mixtures) -> np.ndarray:
+def visible(mixtures: Mixtures, least=VISIBLE_HEIGHT) -> np.ndarray:
     """Whether each phase, and what is foreign, can be seen, bool (n, phases + 1)."""
-    return (mixtures.height >= VISIBLE_HEIGHT) & (mixtures.signal_to_noise >= VISIBLE_SIGNAL)
+    return (mixtures.height >= least) & (mixtures.signal_to_noise >= VISIBLE_SIGNAL)
 
 
 def targets(mixtures: Mixtures) -> np.ndarray:
     """Truth and weight, (n, phases + 1, 2): nothing is asked of what cannot be seen."""
     truth = np.concatenate([mixtures.present, mixtures.foreign[:, None]], axis=1)
-    return np.stack([truth, visible(mixtures) | ~truth], axis=-1).astype(np.float32)
+    least = [ASKED_HEIGHT] * (truth.shape[1] - 1) + [VISIBLE_HEIGHT]
+    asked = visible(mixtures, least) | ~truth
+    return np.stack([truth, asked], axis=-1).astype(np.float32)
 
 
 def train_identifier(
@@ -114,9 +119,22 @@ def with_fits(
         if one.fit.unexplained:
             features[1].append(foreign_features(one.fit, one.proposed[-1]))
             truth[1].append(one.foreign)
-    pairs = zip(features, truth, strict=True)
-    identifier.calibration, identifier.foreign = (Calibration.fit(*map(np.array, p)) for p in pairs)
+    (of_phases, of_foreign), (there, more) = (map(np.array, v) for v in (features, truth))
+    identifier.calibration = Calibration.fit(of_phases, there)
+    # Crystals of few lines, such as halite, are rare among invented ones: the network overlooks
+    # them. So its word counts half: the mean of the logits with it and without.
+    both, alone = Calibration.fit(of_foreign, more), Calibration.fit(of_foreign[:, 1:], more)
+    weights = (both.weights + [0, *alone.weights]) / 2
+    identifier.foreign = replace(both, weights=weights, bias=(both.bias + alone.bias) / 2)
     return identifier
+
+
+def harder(laboratory: Laboratory) -> Laboratory:
+    """The same with weaker phases and more crystals that lack a strong line, for a network."""
+    low, high = laboratory.height
+    height = low * ASKED_HEIGHT / VISIBLE_HEIGHT, high
+    lost = min(MORE_LOST * laboratory.lost_line_chance, 1)
+    return replace(laboratory, height=height, lost_line_chance=lost)
 
 
 def lost_lines(laboratory: Laboratory) -> Laboratory:
@@ -169,7 +187,7 @@ def _train_network(phases, settings, laboratory, progress, keep):
     keras.utils.set_random_seed(seed)
     network = identifier_cnn(N_POINTS, len(phases) + 1)
     crystals = invent_crystals(settings["crystals"], seed)
-    source = MixtureSource(phases, crystals, (seed, 1), laboratory)
+    source = MixtureSource(phases, crystals, (seed, 1), harder(laboratory))
     rounds = -(-settings["samples"] // PORTION)
     portion = -(-settings["samples"] // rounds)
     steps = passes * -(-portion // 64)
