@@ -241,7 +241,7 @@ def plot_lines(lines_by_name: dict, xlim=(5, 90), labelled: int = 4):
     return figure
 
 
-def plot_confusion(matrix, names):
+def plot_confusion(matrix, names, title=None):
     """A confusion matrix with its counts written in; rows are the truth."""
     matrix = np.asarray(matrix)
     figure, axes = new_figure(figsize=(1.6 + 0.75 * matrix.shape[1], 1.2 + 0.6 * len(matrix)))
@@ -251,7 +251,7 @@ def plot_confusion(matrix, names):
         axes.text(j, i, f"{count}", ha="center", va="center", color=shade)
     axes.set_xticks(range(matrix.shape[1]), names[: matrix.shape[1]], rotation=30, ha="right")
     axes.set_yticks(range(len(matrix)), names[: len(matrix)])
-    axes.set(xlabel="answer", ylabel="truth")
+    axes.set(xlabel="answer", ylabel="truth", title=title)
     return figure
 
 
