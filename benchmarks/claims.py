@@ -1,7 +1,7 @@
 """Write docs/claims.md: each figure of README, its referent, the command, and what it printed.
 
-Takes half an hour on two cores. Measured scans are looked for in the folder that XRDCLASS_DATA
-names; without them their sections say so.
+Takes some forty minutes on two cores. Measured scans are looked for in the folder that
+XRDCLASS_DATA names; without them their sections say so.
 """
 
 from __future__ import annotations
