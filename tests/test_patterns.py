@@ -181,6 +181,10 @@ def test_files_that_are_no_pattern_sets(tmp_path):
             PatternSet.load(path)
     with pytest.raises(DataError, match="is not a pattern set"):
         PatternSet.load(tmp_path)
+    with np.load(tmp_path / "good.npz") as file:
+        np.savez(path, **{key: values for key, values in file.items() if key != "wavelength"})
+    with pytest.raises(DataError, match="does not say for which wavelength"):
+        PatternSet.load(path)
 
 
 def test_pickled_objects_are_refused_and_not_run(tmp_path):

@@ -151,6 +151,8 @@ class PatternSet:
             names = [key for key in arrays if key.startswith(PARAMETER)]
             parameters = {name.removeprefix(PARAMETER): arrays.pop(name) for name in names}
             grid = TwoThetaGrid(**json.loads(str(arrays.pop("grid"))))
+            if "wavelength" not in arrays:
+                raise DataError(f"{path} does not say for which wavelength; simulate it again.")
             return cls(**arrays, grid=grid, parameters=parameters)
         except FileNotFoundError:
             raise DataError(f"There is no file {path}; expected patterns saved as .npz.") from None
