@@ -142,7 +142,7 @@ def shipped():
 
 
 def test_the_shipped_file_is_small_and_complete(shipped):
-    assert SHIPPED.stat().st_size < 2_000_000 and type(shipped) is Identifier
+    assert SHIPPED.stat().st_size < 4_500_000 and type(shipped) is Identifier
     known = read_metadata(SHIPPED)
     assert known["kind"] == "identifier" and tuple(known["names"]) == NAMES
     assert known["grid"] == MIXTURE_GRID.to_dict() and 0.5 <= known["threshold"] < 1
@@ -241,7 +241,7 @@ def test_foreign_samples_are_given_no_name(shipped):
 
 
 def test_crystals_of_few_lines_beside_a_phase_are_something_else(shipped):
-    """The network, which saw few such crystals, overlooks some; the fit's word counts as much."""
+    """A network overlooks them unless many crystals that it learns from are as simple."""
     seen = stated = 0
     for mineral_ in load_phases(MINERALS_FOLDER):
         if mineral_.name in ("periclase", "diamond"):
@@ -255,6 +255,23 @@ def test_crystals_of_few_lines_beside_a_phase_are_something_else(shipped):
                 stated += shipped.identify([scan])[0].foreign
                 seen += 1
     assert stated > 0.75 * seen, f"{stated} of {seen}"
+
+
+@pytest.mark.parametrize(("height", "foreign"), [(0.015, False), (0.5, True)])
+def test_humps_of_the_direct_beam_are_no_phase_and_strong_peaks_are(shipped, height, foreign):
+    """At 6 degrees nothing was learnt: a low hump does not count there, a strong peak does."""
+    source = MixtureSource(PHASES, invent_crystals(2, 9), 22, PLAIN)
+    mass = np.eye(5)[[RUTILE]]
+    (counts,) = source.draw(1, n_foreign=0, mass=mass, counts=20_000, background=0.02).counts
+    low = np.arange(5, MIXTURE_GRID.start - 0.01, MIXTURE_GRID.step)
+    peak = height * counts.max() * np.exp(-(((low - 6.2) / 0.25) ** 2))
+    start = np.random.default_rng(4).poisson(counts[:200].mean() + peak)
+    scan = Scan(np.concatenate([low, X]), np.concatenate([start, counts]))
+    (finding,) = shipped.identify([scan])
+    assert finding.phases == ("rutile",) and finding.foreign is foreign
+    assert any(
+        p["two_theta"] == pytest.approx(6.2, abs=0.2) for p in finding.refinement.unexplained
+    )
 
 
 def test_a_mixture_is_found_with_its_weights(shipped):

@@ -284,8 +284,8 @@ def test_no_scan_is_committed():
 
 def test_no_file_is_large():
     sizes = {p.relative_to(ROOT): p.stat().st_size for p in repository_files()}
-    # A shipped network may take 2 MB.
-    limits = {name: 2e6 if name.suffix == ".npz" else 1e6 for name in sizes}
+    # A shipped network may take 4.5 MB.
+    limits = {name: 4.5e6 if name.suffix == ".npz" else 1e6 for name in sizes}
     assert not {name: size for name, size in sizes.items() if size > limits[name]}
 
 

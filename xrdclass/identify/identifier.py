@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -32,6 +32,8 @@ SHIPPED = Path(__file__).parent.parent / "networks" / "tio2.npz"
 #: A phase that the network finds less probable is not fitted; and by how much the odds rise, from
 #: this at least, of one that somebody expects: honest if half of what is expected is there.
 PROPOSED, EXPECTED = 0.01, 20.0
+#: The d-spacing at the start of the mixtures' grid, Å.
+LARGEST = RADIATIONS["Cu"].mean / 2 / np.sin(np.radians(MIXTURE_GRID.start / 2))
 #: Steps, degrees, beyond which a scan's peaks have too few points to compare their shape.
 COARSE = 0.1
 
@@ -87,8 +89,18 @@ class Identifier:
         )
 
     def is_foreign(self, fit: Refinement, proposed) -> float:
-        """The probability that there is something else, 0...1; 0 without unexplained peaks."""
-        return self.foreign(foreign_features(fit, proposed[-1])) if fit.unexplained else 0.0
+        """The probability that there is something else, 0...1; 0 without unexplained peaks.
+
+        At smaller angles than the network sees, the direct beam makes humps. A peak counts there
+        if it has a tenth of the scan's highest; then the network cannot deny it.
+        """
+        clear = 0.1 * (fit.counts - fit.background).max()
+        beyond = any(p["d"] > LARGEST and p["height"] > clear for p in fit.unexplained)
+        peaks = [p for p in fit.unexplained if p["d"] < LARGEST or beyond]
+        said = max(proposed[-1], 0.5) if beyond else proposed[-1]
+        return (
+            self.foreign(foreign_features(replace(fit, unexplained=peaks), said)) if peaks else 0.0
+        )
 
     def identify(self, scans: Sequence[Scan], wavelength=None, expect=()) -> list[Finding]:
         """What each of several scans holds.

@@ -121,11 +121,7 @@ def with_fits(
             truth[1].append(one.foreign)
     (of_phases, of_foreign), (there, more) = (map(np.array, v) for v in (features, truth))
     identifier.calibration = Calibration.fit(of_phases, there)
-    # Crystals of few lines, such as halite, are rare among invented ones: the network overlooks
-    # them. So its word counts half: the mean of the logits with it and without.
-    both, alone = Calibration.fit(of_foreign, more), Calibration.fit(of_foreign[:, 1:], more)
-    weights = (both.weights + [0, *alone.weights]) / 2
-    identifier.foreign = replace(both, weights=weights, bias=(both.bias + alone.bias) / 2)
+    identifier.foreign = Calibration.fit(of_foreign, more)
     return identifier
 
 
