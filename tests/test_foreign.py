@@ -10,6 +10,8 @@ from xrdclass.identify.foreign import (
     COMMON_GROUPS,
     D_MIN,
     N_LINES,
+    SIMPLE,
+    SIMPLE_GROUPS,
     _lines,
     _operations,
     _random_cell,
@@ -139,13 +141,17 @@ def test_cells_have_the_system_and_volume_of_their_group(group, system):
 def test_atoms_obey_a_space_group():
     """Each element's atoms are mapped onto themselves by all operations of one of the groups."""
     rng = np.random.default_rng(3)
-    for _ in range(4):
+    kinds = set()
+    for _ in range(8):
         state = rng.bit_generator.state
         _, atoms = _random_crystal(rng)
         copy = np.random.default_rng()
         copy.bit_generator.state = state
-        common = copy.random() < 0.6
+        simple, common = copy.random() < SIMPLE, copy.random() < 0.6
         group = int(copy.choice(COMMON_GROUPS)) if common else int(copy.integers(1, 231))
+        group = int(copy.choice(SIMPLE_GROUPS)) if simple else group
+        kinds.add(simple)
+        assert not simple or len(atoms) <= 2
         rotations, translations = _operations(group)
         assert len(rotations) == SpaceGroup.from_int_number(group).order
         for sites in atoms.values():
@@ -153,6 +159,7 @@ def test_atoms_obey_a_space_group():
             apart = images[:, None] - sites
             apart = np.abs(apart - np.rint(apart)).max(axis=2).min(axis=1)
             assert apart.max() < 5e-4, group
+    assert kinds == {True, False}
 
 
 def test_missing_lines_of_crystals_that_are_too_large():
