@@ -269,6 +269,9 @@ def test_humps_of_the_direct_beam_are_no_phase_and_strong_peaks_are(shipped, hei
     scan = Scan(np.concatenate([low, X]), np.concatenate([start, counts]))
     (finding,) = shipped.identify([scan])
     assert finding.phases == ("rutile",) and finding.foreign is foreign
+    for word in (0.01, 0.99):  # whatever a network says, which sees neither
+        said = shipped.is_foreign(finding.refinement, np.full(6, word))
+        assert (said >= 0.5) is foreign
     assert any(
         p["two_theta"] == pytest.approx(6.2, abs=0.2) for p in finding.refinement.unexplained
     )

@@ -98,9 +98,8 @@ class Identifier:
         beyond = any(p["d"] > LARGEST and p["height"] > clear for p in fit.unexplained)
         peaks = [p for p in fit.unexplained if p["d"] < LARGEST or beyond]
         said = max(proposed[-1], 0.5) if beyond else proposed[-1]
-        return (
-            self.foreign(foreign_features(replace(fit, unexplained=peaks), said)) if peaks else 0.0
-        )
+        fit = replace(fit, unexplained=peaks)
+        return self.foreign(foreign_features(fit, said)) if peaks else 0.0
 
     def identify(self, scans: Sequence[Scan], wavelength=None, expect=()) -> list[Finding]:
         """What each of several scans holds.
