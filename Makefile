@@ -66,9 +66,9 @@ clean: ## remove build/ and caches (.venv and the notebooks stay)
 	rm -rf build .pytest_cache .ruff_cache .hypothesis
 	find xrdclass tests tools benchmarks notebooks -name __pycache__ -type d -prune -exec rm -rf {} +
 
-# The shipped network, trained again from nothing: some three hours on two cores.
+# The shipped network, trained again from nothing: some four hours on two cores.
 model: venv
-	@$(PY) -m xrdclass train-identifier --samples 3400000 --crystals 4000 --fitted 4000 \
+	@$(PY) -m xrdclass train-identifier --samples 4400000 --crystals 4000 --fitted 4000 \
 	    --out xrdclass/networks/tio2.npz --force $(ARGS)
 
 check-oldest check-newest: check-%: venv-%

@@ -37,7 +37,7 @@ CLAIMS = [
     (
         "Simulated samples: what is found, and how honest probabilities are",
         SIMULATED + " The yes-answers by themselves; samples with and without a phase apart.",
-        "fit.py answers --samples 10000 --jobs 2",
+        "fit.py answers --samples 20000 --jobs 2",
     ),
     (
         "The same, if all five phases are expected, also those that are absent",

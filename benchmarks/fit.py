@@ -261,6 +261,10 @@ def answers(args):
         wrong = named[empty].any(axis=1).sum()
         print("   phase-free samples given one", interval(wrong, empty.sum()))
         print("   absent phases named", interval((named & ~present).sum(), (~present).sum()))
+    named = probability >= NAMED
+    for what, rows in (("no", ~there[:, -1]), ("some", there[:, -1])):
+        hits = interval((named & seen)[rows].sum(), seen[rows].sum())
+        print(f"from {NAMED}, beside {what} foreign crystals: visible phases found", hits)
     for low, high in ((0.2, 0.5), (0.5, 0.8), (0.8, 0.9), (0.9, 0.95), (0.95, 1.01)):
         inside = (probability >= low) & (probability < high) & counted
         if inside.any():

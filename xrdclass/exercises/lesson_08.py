@@ -70,7 +70,7 @@ def e2(answer) -> None:
     """Six answers: 1 or 0 where training asks, None where it does not."""
     why = dict.fromkeys(ASKED, "it is absent, and absence is asked about")
     why["anatase"] = "is it there, and are both limits met?"
-    why["brookite"] = "is 0.02 of the strongest line enough to be asked about?"
+    why["brookite"] = "is its height enough to be asked about?"
     why["foreign"] = "does the invented crystal count as foreign, and can it be seen?"
     if answer is ...:
         print("Replace the dots by a list of six.")

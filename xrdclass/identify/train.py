@@ -30,7 +30,7 @@ from .refinement import Refinement
 VISIBLE_HEIGHT, VISIBLE_SIGNAL = 0.03, 6.0
 #: In training a network is asked about weaker phases, from this part on: it only proposes. Heights
 #: are drawn down to as much less, and crystals without a strong line so many times as often.
-ASKED_HEIGHT, MORE_LOST = 0.01, 5
+ASKED_HEIGHT, MORE_LOST = 0.003, 5
 #: Edges of the strengths that `measure` tells apart: strongest line beside the sample's strongest.
 STRENGTHS = (VISIBLE_HEIGHT, 0.1, 0.3, np.inf)
 #: Samples that are drawn and held in memory at a time.
