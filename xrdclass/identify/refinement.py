@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import cache
 
 import numpy as np
 
@@ -267,15 +268,16 @@ def _far_start(
     def convincing(model):
         return max(map(USUAL.probability, assess(model)))
 
+    by_itself = cache(lambda i: best([i], 4, 1))
     first = [i for i in range(len(lines)) if expected[i] >= EXPECTED * max(expected)]
     model, tried = best(first, 5), np.array(search.likely_shifts(first))
     alone = [i for i, crystal in zip(first, model.crystals, strict=True) if not crystal.scale > 0]
-    if convincing(model) <= CONVINCING:
+    if len(first) > 1 and convincing(model) <= CONVINCING:
         own = {i: search.likely_shifts([i], 1) for i in first}
         away = [i for i in first if own[i] and np.abs(tried - own[i]).min() > SECOND[0]]
-        alone += sorted(away, key=lambda i: convincing(best([i], 4, 1)))[-1:]
+        alone += sorted(away, key=lambda i: convincing(by_itself(i)))[-1:]
     for i in alone if len(first) > 1 else ():
-        anchor, rest = best([i], 4, 1), [j for j in first if j != i]
+        anchor, rest = by_itself(i), [j for j in first if j != i]
         other = joined(anchor, rest, anchor.shift, 0.01, 5).keep(np.argsort([i, *rest]))
         model = min(model, other, key=lambda model: model.loss)
     if others := [i for i in range(len(lines)) if i not in first]:
