@@ -176,7 +176,8 @@ def logit(p: float) -> float:
     return float(np.log(p / (1 - p)))
 
 
-#: Learnt by `benchmarks/fit.py calibrate` from simulated mixtures of the five TiO2 phases.
+#: Learnt by `benchmarks/fit.py calibrate` from simulated mixtures of the five TiO2 phases, when no
+#: invented crystal was made simple on purpose.
 USUAL = Calibration(
     mean=np.array(
         [5.08, 0.676, 0.733, -0.388, 1.48, 5.18, 2.84, 0.0342, 0.611, 0.0989, 7.61, 3.08]
